@@ -1,0 +1,1 @@
+"""The front end: what Docker adds around a runtime."""

@@ -1,0 +1,1 @@
+"""The puller: how bytes in a registry become a root filesystem."""

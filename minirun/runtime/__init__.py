@@ -1,0 +1,1 @@
+"""The runner: how a directory (an OCI bundle) becomes a container."""

@@ -1,0 +1,1 @@
+"""What just happened, and why: explanations made from the steps themselves."""
