@@ -1,0 +1,207 @@
+"""Bytes that are named by their digest, in files: the ``blobs`` directory of an OCI image layout.
+
+    blobs/sha256/…      complete, checked, never changed again
+    ingest/sha256:…     still on their way, or left behind by a pull that was interrupted
+
+A blob is written under ``ingest``, hashed on the way, brought to the disk with fsync(2), and only
+then renamed to the name that says what is in it. So a file below ``blobs`` is always whole: after
+``kill -9``, after a power failure, and while others read it.
+
+Two kinds of locks, each on the thing it protects (see lock.py), taken in this order:
+
+    blobs/      shared by who needs blobs to stay (a pull, a run), exclusive for who deletes some
+    ingest/X    by who fetches blob X: a second pull of it waits, and finds the blob there
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from minirun.errors import DigestError, StoreError
+from minirun.image import lock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, BinaryIO
+
+    Descriptor = dict[str, Any]
+    Fetch = Callable[[int], Iterable[bytes]]
+
+CHUNK = 1 << 20  # bytes
+STALLED = 60.0  # seconds for which a blob that another process fetches may not grow at all
+
+
+class Blobs:
+    def __init__(self, root: str) -> None:
+        """Blobs below ``root``, which need not exist: it appears with the first of them."""
+        self.root = root
+        self._blobs = os.path.join(root, "blobs")
+        self._ingest = os.path.join(root, "ingest")
+
+    def create(self) -> None:
+        """Make the empty directories, if they are not there."""
+        for directory in (os.path.join(self._blobs, "sha256"), self._ingest):
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+
+    def hold(self) -> lock.Lock:
+        """``with store.hold():`` no blob is deleted. Any number of processes may hold at once."""
+        self.create()
+        return lock.shared(self._blobs)
+
+    def sweeping(self, wait: float = lock.WAIT) -> lock.Lock:
+        """``with store.sweeping():`` nobody holds. StoreError if they do not let go in time."""
+        self.create()
+        return lock.exclusive(self._blobs, wait=wait)
+
+    def blob_path(self, digest: str) -> str:
+        """Where the blob is, or would be. ``digest`` has passed manifest.check_digest."""
+        algorithm, _, encoded = digest.partition(":")
+        return os.path.join(self._blobs, algorithm, encoded)
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Whether the blob is here in its full length; what it holds was checked as it came."""
+        try:
+            size = os.stat(self.blob_path(descriptor["digest"])).st_size
+        except FileNotFoundError:
+            return False
+        return bool(size == descriptor["size"])
+
+    def read(self, digest: str) -> bytes:
+        try:
+            with open(self.blob_path(digest), "rb") as blob:
+                return blob.read()
+        except FileNotFoundError:
+            raise StoreError(
+                f"{self.root}: blob {digest} is missing", hint="pull the image again"
+            ) from None
+
+    def ingest(self, descriptor: Descriptor, fetch: Fetch) -> str:
+        """Afterwards the blob is here, whoever fetched it; returns its path. Call it under hold().
+
+        ``fetch(offset)`` gives the bytes from ``offset`` on. It is not called if the blob is here,
+        or comes through another process meanwhile. Bytes that are not what the descriptor says
+        raise DigestError and are deleted; what came over a connection that broke is kept, for the
+        next attempt to continue.
+        """
+        path = self.blob_path(descriptor["digest"])
+        partial = os.path.join(self._ingest, descriptor["digest"])
+        while not self.has(descriptor):
+            with open(partial, "ab+") as file:
+                _lock(file, partial)
+                # Whoever had the lock may have finished and renamed the file, or deleted it.
+                if _is_named(file, partial):
+                    _receive(file, partial, descriptor, fetch)
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    os.rename(partial, path)
+        return path
+
+    def put(self, media_type: str, data: bytes) -> Descriptor:
+        """Store ``data``; returns the descriptor by which it can be had from now on."""
+        import hashlib
+
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        descriptor = {"mediaType": media_type, "digest": digest, "size": len(data)}
+        self.ingest(descriptor, lambda offset: [data[offset:]])
+        return descriptor
+
+    def sync(self) -> None:
+        """Bring the names of the blobs to the disk; rename(2) alone may not outlive a power cut."""
+        with os.scandir(self._blobs) as algorithms:
+            for directory in (*(entry.path for entry in algorithms), self._blobs):
+                sync_directory(directory)
+
+    def delete_all_but(self, keep: set[str]) -> int:
+        """Delete every blob whose digest is not in ``keep``, and all partial ones; returns bytes.
+
+        Call it under sweeping().
+        """
+        with os.scandir(self._ingest) as partials:
+            victims = list(partials)
+        with os.scandir(self._blobs) as algorithms:
+            for algorithm in algorithms:
+                with os.scandir(algorithm) as blobs:
+                    victims += [b for b in blobs if f"{algorithm.name}:{b.name}" not in keep]
+        freed = sum(victim.stat(follow_symlinks=False).st_size for victim in victims)
+        for victim in victims:
+            os.unlink(victim)
+        return freed
+
+
+def sync_directory(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _lock(file: BinaryIO, path: str) -> None:
+    """Wait for whoever fetches the same blob, for as long as that makes progress."""
+    fd = file.fileno()
+    lock.acquire(fd, fcntl.LOCK_EX, path, wait=STALLED, progress=lambda: os.fstat(fd).st_size)
+
+
+def _is_named(file: BinaryIO, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _receive(file: BinaryIO, path: str, descriptor: Descriptor, fetch: Fetch) -> None:
+    """Fill ``file`` until it is the blob, on disk. What an earlier pull left is continued."""
+    resumed = file.seek(0, os.SEEK_END) > 0
+    try:
+        try:
+            _fill(file, descriptor, fetch)
+        except DigestError:
+            if not resumed:
+                raise
+            file.truncate(0)  # the old part may be what is wrong
+            _fill(file, descriptor, fetch)
+    except (DigestError, StoreError):  # wrong bytes, or no room for them: nothing to continue
+        os.unlink(path)
+        raise
+
+
+def _fill(file: BinaryIO, descriptor: Descriptor, fetch: Fetch) -> None:
+    """Hash what is there, append what is missing, and compare with the descriptor."""
+    import hashlib
+
+    digest, size = descriptor["digest"], descriptor["size"]
+    algorithm = digest.partition(":")[0]
+    hashed, length = hashlib.new(algorithm), 0
+    file.seek(0)
+    while chunk := file.read(CHUNK):
+        hashed.update(chunk)
+        length += len(chunk)
+    if length < size:
+        for chunk in fetch(length):
+            length += len(chunk)
+            if length > size:
+                break
+            hashed.update(chunk)
+            _write(file, chunk)
+    if length != size:
+        more = "more than" if length > size else f"{length} instead of"
+        raise DigestError(f"{digest}: {more} the {size} bytes that were announced")
+    if f"{algorithm}:{hashed.hexdigest()}" != digest:
+        raise DigestError(f"{digest}: the content is {algorithm}:{hashed.hexdigest()}")
+    _write(file, b"", last=True)
+
+
+def _write(file: BinaryIO, chunk: bytes, *, last: bool = False) -> None:
+    try:
+        file.write(chunk)
+        if last:
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        room = os.fstatvfs(file.fileno())
+        free = room.f_bavail * room.f_frsize
+        raise StoreError(
+            f"{file.name}: {error.strerror} ({free} bytes are free there)",
+            hint="minirun prune deletes images that have lost their name",
+        ) from None
