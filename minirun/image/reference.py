@@ -92,6 +92,19 @@ def parse(text: str) -> Reference:
     return Reference(registry, repository, tag, digest if at else None)
 
 
+def is_registry(text: str) -> bool:
+    """Whether ``text`` is fit to be a registry's host, perhaps with a port."""
+    if not re.fullmatch(_REGISTRY, text):
+        return False
+    _, colon, port = text.rpartition("]")[2].rpartition(":")
+    return not colon or 0 < int(port) < 65536
+
+
+def is_repository(text: str) -> bool:
+    """Whether ``text`` is fit to be an image's name within a registry."""
+    return re.fullmatch(_REPOSITORY, text) is not None
+
+
 def is_tag(text: str) -> bool:
     """Whether ``text`` is fit to be a tag (a registry's list of tags is checked with it too)."""
     return re.fullmatch(_TAG, text) is not None
@@ -150,11 +163,11 @@ def _check_name(text: str, name: str, registry: str, repository: str) -> None:
         raise InvalidReference(f"{shown}: this is an image's ID, not its name")
     if len(repository) > LONGEST_REPOSITORY or len(registry) > LONGEST_REGISTRY:
         raise InvalidReference(f"{shown}: the name is too long")
-    if re.fullmatch(_REPOSITORY, repository):
-        if _is_registry(registry):
+    if is_repository(repository):
+        if is_registry(registry):
             return
         raise InvalidReference(f"{shown}: {printable(registry)!r} is not a host and port")
-    if re.fullmatch(_REPOSITORY, repository.lower()):
+    if is_repository(repository.lower()):
         typed = repository.removeprefix(OFFICIAL)
         raise InvalidReference(
             f"{shown}: the repository's name must be lower case",
@@ -164,10 +177,3 @@ def _check_name(text: str, name: str, registry: str, repository: str) -> None:
         f"{shown}: not the name of an image",
         hint="a name is [registry/]repository[:tag][@digest], e.g. docker.io/library/centos:8",
     )
-
-
-def _is_registry(text: str) -> bool:
-    if not re.fullmatch(_REGISTRY, text):
-        return False
-    _, colon, port = text.rpartition("]")[2].rpartition(":")
-    return not colon or 0 < int(port) < 65536
