@@ -1,0 +1,94 @@
+"""The embedded images: the same bytes every time, and readable by others."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from minirun.errors import ImageError
+from minirun.image import embedded
+from minirun.image.store import Store
+from tests.components import require
+from tests.images import run
+
+TINY = "localhost/tiny:latest"
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(str(tmp_path / "store"))
+
+
+def test_seeding_twice_gives_the_same_image(store, tmp_path):
+    first = {image.name: image.digest for image in embedded.seed(store)}
+    assert TINY in first
+    assert sorted(first) == embedded.names()
+    other = Store(str(tmp_path / "other"))
+    assert {image.name: image.digest for image in embedded.seed(other)} == first
+    assert {image.name: image.digest for image in embedded.seed(store)} == first
+    assert len(store.images()) == len(first)
+
+
+def test_seeding_is_fast(store):
+    start = time.monotonic()
+    embedded.seed(store)
+    assert time.monotonic() - start < 0.5  # 0.1 s on an idle machine
+
+
+def test_the_layer_runs(store, tmp_path):
+    """GNU tar unpacks it, and its shell finds its tools."""
+    [image] = [image for image in embedded.seed(store) if image.name == TINY]
+    layer = store.blob_path(image.layers[0]["digest"])
+    root = tmp_path / "root"
+    root.mkdir()
+    run("tar", "-xf", layer, "-C", root)
+    assert run("chroot", root, "/bin/sh", "-c", "ls / && id -u && true").split()[-1] == "0"
+    assert (root / "home/student").stat().st_uid == 1000
+    assert (root / "tmp").stat().st_mode & 0o7777 == 0o1777
+
+
+def test_skopeo_reads_it(store):
+    require("skopeo")
+    embedded.seed(store)
+    seen = json.loads(run("skopeo", "inspect", f"oci:{store.root}:{TINY}"))
+    assert seen["Os"] == "linux" and len(seen["Layers"]) == 1
+    assert any(setting.startswith("PATH=") for setting in seen["Env"])
+
+
+def test_equal_trees_pack_to_equal_bytes(tmp_path):
+    """Whatever the order of creation, the times, or the name of the directory."""
+    for name, files in {"one": "abc", "two": "cba"}.items():
+        (tmp_path / name / "d").mkdir(parents=True)
+        for file in files:
+            (tmp_path / name / "d" / file).write_text("x")
+            os.utime(tmp_path / name / "d" / file, (ord(file), len(name) * ord(name[0])))
+    assert embedded.pack(str(tmp_path / "one")) == embedded.pack(str(tmp_path / "two"))
+    (tmp_path / "two/d/a").write_text("y")
+    assert embedded.pack(str(tmp_path / "one")) != embedded.pack(str(tmp_path / "two"))
+
+
+def test_a_recipe_that_fails_is_named_with_its_reason(store, tmp_path, monkeypatch):
+    (tmp_path / "rootfs/broken").mkdir(parents=True)
+    (tmp_path / "rootfs/broken/build.sh").write_text("set -eu\ncat /nope/nope\n")
+    monkeypatch.setattr(embedded, "RECIPES", str(tmp_path / "rootfs"))
+    with pytest.raises(ImageError, match=r"embedded image broken: .*/nope/nope"):
+        embedded.seed(store)
+    assert store.images() == []
+
+
+def test_tiny_without_busybox_is_the_shell_of_this_machine(tmp_path):
+    """The recipe's second half: libraries and all, found without busybox on the PATH."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("sh", "ldd", "grep", "mkdir", "cp", "ln", "chmod", "chown", "cat", "bash"):
+        (tools / tool).symlink_to(shutil.which(tool))
+    root = tmp_path / "root"
+    root.mkdir()
+    script = os.path.join(embedded.RECIPES, "tiny", "build.sh")
+    subprocess.run(["sh", script, root], env={"PATH": str(tools)}, check=True)
+    assert not (root / "usr/bin/busybox").exists()
+    said = run("chroot", root, "/bin/sh", "-c", "cat /etc/os-release; /bin/true")
+    assert said.startswith("ID=tiny")
