@@ -21,6 +21,7 @@ expect() {
     fi
 }
 
+# shellcheck disable=SC2317  # expect calls it
 tiny() { minirun run --rm "$@"; }
 groups() { find /sys/fs/cgroup -mindepth 1 -type d | grep -v '\.service$' | sort; }
 

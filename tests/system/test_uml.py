@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-
 from tests.components import require
 
 PROJECT = Path(__file__).parents[2]
@@ -22,14 +21,15 @@ def under_uml(*command: str, **environment: str) -> subprocess.CompletedProcess[
 
 
 def test_a_command_has_its_streams_its_status_and_cgroup_v2():
-    script = "stat -fc %T /sys/fs/cgroup; cat /sys/fs/cgroup/cgroup.subtree_control; pwd; echo >&2 x; exit 7"
-    done = under_uml("sh", "-c", script)
-    assert done.stdout == f"cgroup2fs\ncpu io memory pids\n{PROJECT}\n"
+    script = "cd /sys/fs/cgroup; stat -fc %T .; cat cgroup.subtree_control; echo >&2 x; exit 7"
+    done = under_uml("sh", "-c", f"pwd; {script}")
+    assert done.stdout == f"{PROJECT}\ncgroup2fs\ncpu io memory pids\n"
     assert (done.stderr, done.returncode) == ("x\n", 7)
 
 
 def test_the_machine_outside_cannot_be_written():
-    done = under_uml("sh", "-c", f"touch {PROJECT}/canary /usr/canary /etc/canary; touch /tmp/canary")
+    paths = f"{PROJECT}/canary /usr/canary /etc/canary"
+    done = under_uml("sh", "-c", f"touch {paths}; touch /tmp/canary")
     assert done.returncode == 0
     assert done.stderr.count("Read-only file system") == 3
     assert not Path("/tmp/canary").exists()
