@@ -10,14 +10,12 @@ cd "$1"
 
 # copy PROGRAM: to the same path in the image, and each shared library that it needs
 copy() {
-    for file in "$1" $(ldd "$1" 2>/dev/null | grep -o '/[^ ]*'); do
-        mkdir -p ".${file%/*}"
-        cp --dereference "$file" ".$file"
-    done
+    # shellcheck disable=SC2046  # the lines of ldd(1) are words: "libc.so.6 => /lib/libc.so.6 (0x7f..)"
+    cp --dereference --parents "$1" $(ldd "$1" 2>/dev/null | grep -o '/[^ ]*') .
 }
 
 mkdir -p usr/bin usr/sbin usr/lib usr/lib64 dev etc home/student proc root sys tmp var
-for name in bin sbin lib lib64; do ln -s usr/$name $name; done
+ln -s usr/bin usr/sbin usr/lib usr/lib64 .      # /bin is /usr/bin, as on today's distributions
 chmod 700 root
 chmod 1777 tmp
 chown 1000:1000 home/student
