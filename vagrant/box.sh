@@ -10,9 +10,11 @@
 # this machine's own apt uses.
 set -eu
 
+fail() { printf 'error: %s\nhint: %s\n' "$1" "$2" >&2; exit 1; }
+
 [ $# = 1 ] || { sed -n '4p' "$0" >&2; exit 2; }
 out=$(realpath "$1")
-here=$(realpath "$(dirname "$0")")
+project=$(realpath "$(dirname "$0")/..")
 scratch=$(mktemp -d --tmpdir minirun-box.XXXXXX)
 trap 'rm -rf "$scratch"' EXIT
 
@@ -26,8 +28,8 @@ esac
 machine="$kernel initramfs-tools systemd-sysv dbus udev iproute2 openssh-server sudo rsync procps"
 
 # 1. The wheels: minirun's dependencies, and what builds minirun itself.
-python3 -m venv "$scratch/venv"
-python3 - "$here/../pyproject.toml" > "$scratch/requirements" << 'END'
+python=$(readlink -f "$project/.venv/bin/python") || fail "no .venv" "sudo ./setup.sh install"
+"$python" - "$project/pyproject.toml" > "$scratch/requirements" << 'END'
 import sys, tomllib
 with open(sys.argv[1], "rb") as file:
     document = tomllib.load(file)
@@ -35,7 +37,7 @@ project = document["project"]
 print(*document["build-system"]["requires"], *project["dependencies"], "wheel",
       *project["optional-dependencies"]["fast"], sep="\n")
 END
-"$scratch/venv/bin/pip" --quiet wheel --wheel-dir "$scratch/wheels" -r "$scratch/requirements"
+"$project/.venv/bin/pip" --quiet wheel --wheel-dir "$scratch/wheels" -r "$scratch/requirements"
 
 # 2. The files of the machine, as they are put over those of the packages.
 files=$scratch/files
@@ -76,11 +78,13 @@ mv "$scratch/wheels" "$files/opt/wheels"
 chmod -R u=rwX,go=rX "$files"
 chmod 0700 "$files/home/vagrant/.ssh"
 
-# 3. The root file system, by mmdebstrap.
+# 3. The root file system, by mmdebstrap, with what setup.sh would install.
+needs=$(sed -n 's/^apt_packages="\(.*\)"$/\1/p' "$project/setup.sh")
+needs="$needs $(basename "$python") $(basename "$python")-venv $(basename "$python")-dev"
 apt-get indextargets --format "deb \$(REPO_URI) \$(RELEASE) \$(COMPONENT)" 'Created-By: Packages' |
     grep " ${VERSION_CODENAME}[a-z-]* " > "$scratch/sources.list"
 mmdebstrap --quiet --variant=minbase --mode=root \
-    --include="$(echo "$machine" "$("$here/../setup.sh" packages)" | tr -s ' \n' ,)" \
+    --include="$(echo "$machine" "$needs" | tr ' ' ,)" \
     --aptopt='APT::Install-Recommends "false"' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
