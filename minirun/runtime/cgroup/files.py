@@ -1,0 +1,83 @@
+"""The few things that are done to cgroup directories: make, write, walk, remove (cgroups(7))."""
+
+from __future__ import annotations
+
+import os
+from errno import EBUSY, ENODEV
+from time import monotonic, sleep
+
+from minirun import linux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def make_directory(directory: str) -> None:
+    """Afterwards the directory is there, whoever made it."""
+    try:
+        linux.mkdirat(directory, 0o755)
+    except FileExistsError:
+        pass
+
+
+def write(file: str, value: str) -> None:
+    """One write(2), because each write is one request to the kernel."""
+    fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    except OSError as error:
+        error.filename = file
+        linux.told("write", (file, value), error)
+        raise
+    finally:
+        os.close(fd)
+    linux.told("write", (file, value), len(value))
+
+
+def read(file: str) -> str:
+    with open(file) as stream:
+        return stream.read()
+
+
+def walk(top: str) -> Iterator[str]:
+    """``top`` and all cgroups below it, children first; nothing if there is no such cgroup."""
+    try:
+        with os.scandir(top) as entries:
+            children = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return
+    for child in children:
+        yield from walk(child)
+    yield top
+
+
+def pids(directory: str) -> list[int]:
+    """The processes of one cgroup, none if it is gone."""
+    try:
+        return [int(line) for line in read(f"{directory}/cgroup.procs").split()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        if error.errno == ENODEV:  # removed while we read
+            return []
+        raise
+
+
+def remove_directory(directory: str, patience: float = 2.0) -> None:
+    """rmdir(2), repeated while the kernel still buries the last process (EBUSY)."""
+    deadline = monotonic() + patience
+    pause = 0.001
+    while True:
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != EBUSY or monotonic() > deadline:
+                raise
+            sleep(pause)
+            pause = min(pause * 2, 0.1)
+        else:
+            linux.told("rmdir", (directory,), 0)
+            return
