@@ -32,16 +32,17 @@ dnf_packages="ca-certificates gcc glibc-devel libcap-devel iproute nftables zstd
 apt_test_packages="
     runc crun podman buildah containerd docker.io docker-registry
     skopeo umoci mmdebstrap tar zstd
-    strace openssl tmux hyperfine attr libcap2-bin procps psmisc git libseccomp2 shellcheck
+    strace openssl tmux hyperfine time attr libcap2-bin procps psmisc git libseccomp2 shellcheck
     uidmap fuse-overlayfs slirp4netns netavark aardvark-dns
     user-mode-linux e2fsprogs"
 dnf_test_packages="
     runc crun podman buildah containerd moby-engine
     skopeo umoci tar zstd busybox
-    strace openssl tmux hyperfine attr libcap procps-ng psmisc git libseccomp ShellCheck
+    strace openssl tmux hyperfine time attr libcap procps-ng psmisc git libseccomp ShellCheck
     shadow-utils fuse-overlayfs slirp4netns netavark aardvark-dns e2fsprogs"
 # With --all: what vagrant/ needs to bring up its virtual machine.
-apt_all_packages="qemu-system-x86 qemu-utils vagrant vagrant-libvirt libvirt-daemon-system"
+apt_all_packages="qemu-system-x86 qemu-utils vagrant vagrant-libvirt libvirt-daemon-system dnsmasq-base
+    rsync openssh-client"
 
 # Their services: the tests start what they need themselves, in networks of their own.
 services="docker.service docker.socket containerd.service docker-registry.service
