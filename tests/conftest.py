@@ -1,0 +1,96 @@
+"""What all tests share: ``minirun`` with a store of its own, and the count of what is left."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minirun import linux
+from tests import residue as residues
+
+
+def pytest_configure() -> None:
+    """Adopt the orphans of what the tests start, so that ``residue`` sees them: prctl(2)."""
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+
+
+@pytest.fixture
+def residue():
+    """The test leaves mounts, cgroups, interfaces, keyrings, processes, rules and files as before.
+
+    Put it last among the arguments: then what the other fixtures keep is there before and after.
+    """
+    before = residues.snapshot()
+    yield
+    assert residues.left(before) == {}
+
+
+class Minirun:
+    """The installed commands, with a store, a home and settings of their own.
+
+    ``minirun("run", "--rm", "tiny", "true")`` gives the completed process with its output as text.
+    A traceback on standard error fails the test, whatever the test is about.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory / "root"
+        self.home = directory / "home"
+        self.home.mkdir()
+        self.registries = directory / "registries.conf"
+        self.registries.touch()
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "MINIRUN_ROOT": str(self.root),
+            "MINIRUN_REGISTRIES_CONF": str(self.registries),
+        }
+
+    @staticmethod
+    def command(name: str = "minirun") -> list[str]:
+        """The launcher that setup.sh installed; else the module, run by the Python of the tests."""
+        module = {"minirun": "minirun.engine.cli", "minirun-oci": "minirun.runtime.cli"}[name]
+        installed = shutil.which(name)
+        code = f"import sys; from {module} import main; sys.exit(main())"
+        return [installed] if installed else [sys.executable, "-c", code]
+
+    def __call__(self, *words: object, **options) -> subprocess.CompletedProcess[str]:
+        return self.run(self.command(), *words, **options)
+
+    def oci(self, *words: object, **options) -> subprocess.CompletedProcess[str]:
+        """minirun-oci, with the state directory that ``minirun`` itself gives it."""
+        command = [*self.command("minirun-oci"), "--root", str(self.root / "run/oci")]
+        return self.run(command, *words, **options)
+
+    def run(self, command: list[str], *words: object, env: dict[str, str] | None = None,
+            timeout: float = 60, **options) -> subprocess.CompletedProcess[str]:
+        if "input" not in options:
+            options.setdefault("stdin", subprocess.DEVNULL)
+        done = subprocess.run([*command, *map(str, words)], check=False, capture_output=True,
+                              text=True, errors="surrogateescape", timeout=timeout,
+                              env=self.env | (env or {}), **options)
+        assert "Traceback (most recent call last)" not in done.stderr, done.stderr
+        return done
+
+    def start(self, *words: object, **options) -> subprocess.Popen[str]:
+        """The command as a running process, for tests that send signals to it."""
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE,
+                   "stderr": subprocess.PIPE} | options
+        return subprocess.Popen([*self.command(), *map(str, words)], text=True, env=self.env,
+                                **options)
+
+    def ok(self, *words: object, **options) -> str:
+        """The standard output of a command that must succeed."""
+        done = self(*words, **options)
+        assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture
+def minirun(tmp_path) -> Minirun:
+    """The commands on a new store. Skips where there is no root: a container needs mounts."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    return Minirun(tmp_path)
