@@ -110,11 +110,13 @@ def succeeds(command: list[str]) -> bool:
 
 
 # A new sysfs shows the new network's interfaces, but hides the cgroups: they are carried over.
-# PID 1 ignores SIGCHLD, so the kernel reaps every orphan; when it dies, so does all in here.
+# What daemons leave in /run and /dev/shm is to go with them. PID 1 ignores SIGCHLD, so the kernel reaps every orphan; when it dies, so does all in here.
 PRIVATE = """
 mkdir "$1" && mount --rbind /sys/fs/cgroup "$1" &&
 mount -t sysfs sysfs /sys && mount --rbind "$1" /sys/fs/cgroup &&
-umount -l "$1" && rmdir "$1" && ip link set lo up && touch "$2" || exit
+umount -l "$1" && rmdir "$1" &&
+mount -t tmpfs -o mode=755 run /run && mount -t tmpfs shm /dev/shm &&
+ip link set lo up && touch "$2" || exit
 trap '' CHLD
 trap 'exit 0' TERM
 while :; do sleep infinity & wait; done

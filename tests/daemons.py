@@ -1,0 +1,136 @@
+"""Other people's engines for the tests: dockerd, containerd and podman, with all their state.
+
+Each gives a command: call it, or take ``command`` for a benchmark. They run within a private
+network (tests/components.py), so the rules and the forwarding of this machine stay what they are,
+and whatever they leave running, in /run or in /dev/shm goes with it:
+
+    with private_network() as enter, other_runtimes():
+        with dockerd(directory, within=enter) as docker:
+            docker.load(images.layout("busybox"), "busybox:test")
+            docker("run", "--rm", "--network", "none", "busybox:test", "id")
+
+runc(8) and crun(1) need ``other_runtimes()`` too, when they are run by hand.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.components import require, running, succeeds
+from tests.images import run
+from tests.residue import CGROUPS
+
+NOFILE = 20000  # what a container may be given where root has no CAP_SYS_RESOURCE
+
+
+@dataclass(frozen=True)
+class Engine:
+    command: list[str]
+    load_target: str
+
+    def __call__(self, *words: object, **options) -> str:
+        return run(*self.command, *words, **options)
+
+    def load(self, layout: Path, name: str) -> None:
+        """Bring in the image of an OCI layout without a registry."""
+        archive = Path(self.load_target) / "image.tar"
+        run("skopeo", "copy", "--quiet", f"oci:{layout}:latest", f"docker-archive:{archive}:{name}")
+        words = ["images", "import"] if "ctr" in self.command else ["load", "--input"]
+        self(*words, archive)
+        archive.unlink()
+
+
+@contextmanager
+def dockerd(directory: Path, *, within: list[str], options: tuple[str, ...] = (),
+            ) -> Iterator[Engine]:
+    """A Docker daemon; ``options`` are more of dockerd's, such as ("--add-runtime", "x=/bin/x")."""
+    require("docker", "iptables", "dockerd")
+    directory.mkdir(parents=True, exist_ok=True)
+    socket = f"unix://{directory}/docker.sock"
+    docker = ["docker", "--host", socket]
+    command = [
+        *within, "dockerd", "--host", socket, "--pidfile", f"{directory}/docker.pid",
+        "--data-root", f"{directory}/data", "--exec-root", f"{directory}/exec",
+        "--exec-opt", "native.cgroupdriver=cgroupfs", "--insecure-registry", "127.0.0.0/8",
+        *options,
+    ]
+    with cgroups_removed("docker"):
+        with running(command, lambda: succeeds([*docker, "info"]), log=directory / "log"):
+            yield Engine(docker, str(directory))
+
+
+@contextmanager
+def containerd(directory: Path, *, within: list[str]) -> Iterator[Engine]:
+    """containerd without its Kubernetes interface, spoken to with ctr(8)."""
+    require("ctr", "containerd")
+    directory.mkdir(parents=True, exist_ok=True)
+    socket = f"{directory}/containerd.sock"
+    (directory / "config.toml").write_text("\n".join([
+        "version = 2", f"root = {json.dumps(f'{directory}/root')}",
+        f"state = {json.dumps(f'{directory}/state')}",
+        'disabled_plugins = ["io.containerd.grpc.v1.cri"]',
+        f"[grpc]\naddress = {json.dumps(socket)}",
+        f"[ttrpc]\naddress = {json.dumps(socket + '.ttrpc')}",
+    ]))
+    ctr = [*within, "ctr", "--address", socket]
+    command = [*within, "containerd", "--config", f"{directory}/config.toml"]
+    with cgroups_removed("default"):
+        with running(command, lambda: succeeds([*ctr, "version"]), log=directory / "log"):
+            yield Engine(ctr, str(directory))
+
+
+@contextmanager
+def podman(directory: Path, *, within: list[str]) -> Iterator[Engine]:
+    """podman needs no daemon, but storage and settings; those are in ``directory``."""
+    require("conmon", "podman")
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "containers.conf").write_text("\n".join([
+        "[containers]", f'default_ulimits = ["nofile={NOFILE}:{NOFILE}", "nproc=32768:32768"]',
+        "[engine]", 'cgroup_manager = "cgroupfs"', 'events_logger = "file"',
+    ]))
+    command = [
+        *within, "env", f"CONTAINERS_CONF={directory}/containers.conf", "podman",
+        "--root", f"{directory}/graph", "--runroot", f"{directory}/run",
+        "--storage-driver", "overlay", "--log-level", "error",
+    ]
+    with cgroups_removed("libpod_parent", "conmon"):
+        yield Engine(command, str(directory))
+
+
+# --- cgroups --------------------------------------------------------------------------------
+
+
+@contextmanager
+def cgroups_removed(*names: str) -> Iterator[None]:
+    """The part of the cgroup trees that an engine gave this name goes, if it came with it."""
+    tops = [top for top in [CGROUPS, *CGROUPS.iterdir()] if top.is_dir()]
+    ours = [top / name for top in tops for name in names if not (top / name).exists()]
+    try:
+        yield
+    finally:
+        for path in ours:
+            for folder, _, _ in os.walk(path, topdown=False):
+                Path(folder).rmdir()
+
+
+@contextmanager
+def other_runtimes() -> Iterator[None]:
+    """Make runc and crun work where cgroup v1 and v2 are mixed.
+
+    They refuse that while hugetlb is a controller of v2: it is given a v1 hierarchy meanwhile.
+    """
+    unified = CGROUPS / "unified/cgroup.controllers"
+    if not unified.exists() or "hugetlb" not in unified.read_text():
+        yield
+        return
+    hierarchy = CGROUPS / "hugetlb"
+    hierarchy.mkdir()
+    run("mount", "-t", "cgroup", "-o", "hugetlb", "cgroup", hierarchy)
+    try:
+        yield
+    finally:
+        run("umount", hierarchy)
+        hierarchy.rmdir()
