@@ -110,7 +110,8 @@ def succeeds(command: list[str]) -> bool:
 
 
 # A new sysfs shows the new network's interfaces, but hides the cgroups: they are carried over.
-# What daemons leave in /run and /dev/shm is to go with them. PID 1 ignores SIGCHLD, so the kernel reaps every orphan; when it dies, so does all in here.
+# What daemons leave in /run and /dev/shm is to go with them. PID 1 ignores SIGCHLD, so the kernel
+# reaps every orphan; when it dies, so does all in here.
 PRIVATE = """
 mkdir "$1" && mount --rbind /sys/fs/cgroup "$1" &&
 mount -t sysfs sysfs /sys && mount --rbind "$1" /sys/fs/cgroup &&

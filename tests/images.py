@@ -68,14 +68,23 @@ def run(*command: object, **options) -> str:
 
 def build_busybox(scratch: Path, *, architecture: str | None = None) -> None:
     architecture = architecture or machine()
-    write_tar(scratch / "busybox.tar", busybox_entries(architecture))
-    image = new_image(scratch, "layout", scratch / "busybox.tar")
-    configure(image, "--architecture", architecture, "--config.env", "PATH=/bin",
-              "--config.cmd", "/bin/sh", "--config.label", "org.example.made-by=minirun-tests")
+    make(scratch, busybox_entries(architecture), "--architecture", architecture,
+         "--config.env", "PATH=/bin", "--config.cmd", "/bin/sh",
+         "--config.label", "org.example.made-by=minirun-tests")
+
+
+def make(scratch: Path, entries: list["Entry"], *options: str) -> Path:
+    """A layout with an image of one layer, for tests that want files of their own in it.
+
+    ``options`` are those of umoci-config(1): "--config.user", "ada", ...
+    """
+    write_tar(scratch / "layer.tar", entries)
+    configure(new_image(scratch, "layout", scratch / "layer.tar"), *options)
+    return scratch / "layout"
 
 
 def build_debian(scratch: Path) -> None:
-    tar = scratch / "debian.tar"
+    tar = scratch / "layer.tar"
     run("mmdebstrap", "--variant=minbase", "--mode=root", suite(), tar,
         env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000"})
     configure(new_image(scratch, "layout", tar), "--architecture", machine(),
