@@ -24,6 +24,7 @@ import threading
 import time
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from weakref import WeakSet
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -39,13 +40,13 @@ METADATA = ("100.100.100.200", "fd00:ec2::254")  # clouds tell secrets there, as
 CONNECTIONS = 8  # kept open to one host: more than a pull ever uses at once
 
 
-def open_session(context: ssl.SSLContext, reach: "Reach", stall: float) -> requests.Session:
+def open_session(context: ssl.SSLContext, conversation: "Conversation") -> requests.Session:
     """A session that knows nothing but what it is told: no netrc, no cookies, no environment."""
     session = requests.Session()
     session.trust_env = False
     session.headers.clear()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = _adapter(context, _connections(reach, stall))
+    adapter = _adapter(context, _connections(conversation))
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
@@ -144,6 +145,29 @@ class Reach:
 # --- how long we wait ------------------------------------------------------------------------
 
 
+class Conversation:
+    """What all connections with one registry, and with the hosts that it names, have in common."""
+
+    def __init__(self, stall: float) -> None:
+        self.reach = Reach()
+        self.stall = stall  # seconds
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._lock = threading.Lock()
+
+    def add(self, sock: socket.socket) -> None:
+        with self._lock:
+            self._sockets.add(sock)
+
+    def end(self) -> None:
+        """Wake whoever still waits for an answer: it will find its connection cut."""
+        with self._lock:
+            for sock in self._sockets:
+                try:  # not SSLSocket's own shutdown, which would take TLS from under its reader
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                except OSError:
+                    pass  # it has ended already
+
+
 class _Paced(io.RawIOBase):
     """A socket's bytes, while LEAST_PROGRESS of them come in every ``stall`` seconds of waiting.
 
@@ -179,19 +203,21 @@ class _Paced(io.RawIOBase):
 class _PacedSocket:
     """Just as much of a socket as http.client.HTTPResponse uses."""
 
-    def __init__(self, sock: socket.socket, stall: float) -> None:
-        self._sock, self._stall = sock, stall
+    def __init__(self, sock: socket.socket, conversation: Conversation) -> None:
+        self._sock, self._stall = sock, conversation.stall
+        conversation.add(sock)
 
     def makefile(self, mode: str) -> io.BufferedReader:
         return io.BufferedReader(_Paced(self._sock, self._stall))
 
 
-def _connections(reach: Reach, stall: float) -> dict[str, Any]:
+def _connections(conversation: Conversation) -> dict[str, Any]:
     """urllib3's connection pools by scheme, with our rules for each new connection."""
 
     class PacedResponse(http.client.HTTPResponse):
         def __init__(self, sock: socket.socket, *rest: Any, **options: Any) -> None:
-            super().__init__(_PacedSocket(sock, stall), *rest, **options)  # type: ignore[arg-type]
+            paced: Any = _PacedSocket(sock, conversation)
+            super().__init__(paced, *rest, **options)
 
     class Guarded(HTTPConnection):
         response_class = PacedResponse
@@ -199,7 +225,8 @@ def _connections(reach: Reach, stall: float) -> dict[str, Any]:
         def _new_conn(self) -> socket.socket:
             sock = super()._new_conn()
             try:
-                reach.check(self.host, None if self.proxy else sock.getpeername()[0])
+                address = None if self.proxy else sock.getpeername()[0]
+                conversation.reach.check(self.host, address)
             except BaseException:
                 sock.close()
                 raise

@@ -22,7 +22,8 @@ from minirun.image.reference import DIGEST_LENGTHS, Reference, is_tag, parse_dig
 from minirun.image.registries import Endpoint, endpoints
 
 if TYPE_CHECKING:  # transport brings requests: a tenth of a second, for those who really pull
-    from minirun.image.transport import Answer, Patience
+    from minirun.image.patience import Patience
+    from minirun.image.transport import Answer
 
 LARGEST_MANIFEST = 4 << 20  # bytes; distribution-spec, "Pushing Manifests", names this limit
 LARGEST_TAG_LIST = 1 << 20
@@ -91,7 +92,8 @@ class Registry:
         patience: "Patience | None" = None,
     ) -> None:
         from minirun.image.authorization import Authorizer
-        from minirun.image.transport import Patience, Transport
+        from minirun.image.patience import Patience
+        from minirun.image.transport import Transport
 
         self.endpoint = endpoint
         self._scheme = "https"
@@ -115,6 +117,8 @@ class Registry:
         Raises RegistryError ("no such tag"), AuthError, RateLimited; DigestError when the bytes do
         not have the digest that was asked for, or that the registry says they have.
         """
+        if ":" in target:
+            parse_digest(target)
         headers = {"Accept": ", ".join(accept)}
         answer = self._ask(f"manifests/{target}", headers, limit=LARGEST_MANIFEST)
         if answer.status == 404:
@@ -132,10 +136,10 @@ class Registry:
         the digest, over the bytes it had before too.
         """
         from minirun.image.failures import Transient
-        from minirun.image.transport import CHUNK, Attempts
+        from minirun.image.transport import CHUNK
 
         digest, size = ":".join(parse_digest(descriptor["digest"])), descriptor["size"]
-        attempts = Attempts(self._transport.patience)
+        attempts = self._transport.attempts()
         position = mark = offset
         while position < size:
             try:

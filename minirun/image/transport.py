@@ -1,4 +1,4 @@
-"""HTTP as a registry needs it: redirects without secrets, patience with limits, bounded answers.
+"""HTTP as a registry needs it: redirects without secrets, and answers of a bounded size.
 
     Transport.fetch   a small document: tried again while that may help
     Transport.open    one try for a large one, whose reader knows how to go on after a cut
@@ -6,73 +6,28 @@
 Both return an Answer whatever its status is, but for "later" (429 and 5xx) and failures below HTTP.
 """
 
-import random
-import time
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from http.client import responses
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
 from requests.utils import get_environ_proxies
 
-from minirun.errors import RateLimited, RegistryError, printable
+from minirun.errors import RegistryError, printable
 from minirun.image import challenge
-from minirun.image.connection import Reach, open_session, tls_context
-from minirun.image.failures import LATER, Transient, explain
+from minirun.image.connection import Conversation, open_session, tls_context
+from minirun.image.failures import Transient, explain
+from minirun.image.patience import TRY_AGAIN, Attempts, Patience, come_back_later
 from minirun.image.registries import Endpoint, is_loopback
 
 CHUNK = 1 << 20
 LARGEST_ERROR = 64 << 10  # more of an error is not read
 MOST_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
-TRY_AGAIN = (408, 429, 500, 502, 503, 504)
 
 Tell = Callable[[str, int, str], None]  # the request, its status, and what that means
-
-
-class Patience(NamedTuple):
-    """How long to wait for a registry; all in seconds but ``tries``."""
-
-    connect: float = 10
-    stall: float = 30  # without progress
-    tries: int = 5
-    first_wait: float = 0.5  # before the second try; doubles with each further one
-    longest_wait: float = 30  # when a server asks for more, that is an error
-    in_all: float = 90  # from the first failure on
-
-
-class Attempts:
-    """Counts the failures in a row of one undertaking, and waits after each."""
-
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
-        self._failures = 0
-        self._since = 0.0
-
-    def failed(self, failure: Transient) -> None:
-        """Wait until the next try is due; raises the failure's error when there will be none."""
-        patience = self._patience
-        if not self._failures:
-            self._since = time.monotonic()
-        self._failures += 1
-        # Jitter keeps a thousand clients from coming back in the same instant.
-        wait = patience.first_wait * 2 ** (self._failures - 1) * random.uniform(0.5, 1)
-        if failure.after is not None:
-            wait = max(wait, failure.after)
-        left = patience.in_all - (time.monotonic() - self._since)
-        if self._failures >= patience.tries or wait > min(patience.longest_wait, left):
-            raise self._final(failure.error)
-        time.sleep(wait)
-
-    def progressed(self) -> None:
-        self._failures = 0
-
-    def _final(self, error: RegistryError) -> RegistryError:
-        if self._failures == 1:
-            return error
-        return type(error)(f"{error.message} ({self._failures} tries)", hint=error.hint)
 
 
 class Answer:
@@ -123,21 +78,28 @@ class Transport:
     """A conversation with one registry and the hosts that it names. Threads may share it."""
 
     def __init__(self, endpoint: Endpoint, patience: Patience, tell: Tell) -> None:
-        self.patience = patience
+        self._patience = patience
+        self._closed = threading.Event()
         self._hostname = urlsplit(f"//{endpoint.host}").hostname
         self._tell = tell
         self._verify = not endpoint.insecure
         if endpoint.insecure:  # the user knows, and asked for it
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        reach = Reach()
+        self._conversation = Conversation(patience.stall)
         own = tls_context(endpoint.registry, verify=self._verify, ours=True)
         other = tls_context(endpoint.registry, verify=True, ours=False)
-        self._own = open_session(own, reach, patience.stall)
-        self._other = open_session(other, reach, patience.stall)
+        self._own = open_session(own, self._conversation)
+        self._other = open_session(other, self._conversation)
 
     def close(self) -> None:
+        """End the conversation, whoever is still in the middle of it."""
+        self._closed.set()
+        self._conversation.end()
         self._own.close()
         self._other.close()
+
+    def attempts(self) -> Attempts:
+        return Attempts(self._patience, self._pause)
 
     def fetch(
         self,
@@ -148,7 +110,7 @@ class Transport:
         form: Mapping[str, str] | None = None,
     ) -> Answer:
         """GET a document of at most ``limit`` bytes, or POST a form for one."""
-        attempts = Attempts(self.patience)
+        attempts = self.attempts()
         while True:
             try:
                 with self.open(url, headers, form=form) as answer:
@@ -185,6 +147,10 @@ class Transport:
             f"{urlsplit(origin).netloc}: redirects more than {MOST_REDIRECTS} times"
         )
 
+    def _pause(self, seconds: float) -> None:
+        self._tell("wait", 0, f"{seconds:.1f} seconds")
+        self._closed.wait(seconds)
+
     def _once(
         self,
         url: str,
@@ -192,6 +158,8 @@ class Transport:
         form: Mapping[str, str] | None,
         foreign: bool,
     ) -> Answer:
+        if self._closed.is_set():
+            raise RegistryError(f"{urlsplit(url).netloc}: given up")
         ours = urlsplit(url).hostname == self._hostname
         request = f"{'GET' if form is None else 'POST'} {_shown(url, foreign)}"
         try:
@@ -202,7 +170,7 @@ class Transport:
                 data=form,
                 stream=True,
                 allow_redirects=False,
-                timeout=(self.patience.connect, self.patience.stall),
+                timeout=(self._patience.connect, self._patience.stall),
                 verify=self._verify or not ours,
                 proxies=_proxies(url),
             )
@@ -216,7 +184,7 @@ class Transport:
         self._tell(request, answer.status, _meaning(answer))
         if answer.status in TRY_AGAIN:
             with answer:
-                raise _later(answer)
+                raise come_back_later(answer.host, answer.status, answer.headers)
         return answer
 
 
@@ -255,39 +223,3 @@ def _meaning(answer: Answer) -> str:
         return f"who are you? {printable(answer.headers.get('WWW-Authenticate', ''))[:300]}"
     kind = printable(answer.headers.get("Content-Type", ""))[:100]
     return kind if answer.length is None else f"{kind}, {answer.length} bytes"
-
-
-def _later(answer: Answer) -> Transient:
-    """The failure that a 429 or 5xx is."""
-    after = _retry_after(answer.headers.get("Retry-After", ""))
-    wait = "" if after is None else f", asks to wait {after:.0f} s"
-    if answer.status != 429:
-        text = f"{answer.host}: answers {answer.status} {responses[answer.status]}{wait}"
-        return Transient(RegistryError(text, hint=LATER), after)
-    error = RateLimited(
-        f"{answer.host}: too many requests (429){_limit(answer)}{wait}",
-        hint="wait, log in (accounts have higher limits), or set a mirror in registries.conf",
-    )
-    return Transient(error, after)
-
-
-def _limit(answer: Answer) -> str:
-    """Docker Hub's ``ratelimit-limit: 100;w=21600``: a hundred in 21600 seconds."""
-    limit, _, window = answer.headers.get("ratelimit-limit", "").partition(";w=")
-    left = answer.headers.get("ratelimit-remaining", "").partition(";")[0]
-    if not limit.isdecimal() or not window.isdecimal():
-        return ""
-    used = f", {left} left" if left.isdecimal() else ""
-    return f": its limit is {limit} in {int(window[:9]) / 3600:g} hours{used}"
-
-
-def _retry_after(text: str) -> float | None:
-    """Retry-After in seconds from now: a number or a date (RFC 9110, section 10.2.3)."""
-    from email.utils import parsedate_to_datetime
-
-    if text.isascii() and text.isdigit():
-        return float(text[:12])
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
-        return None
