@@ -24,7 +24,8 @@ from minirun.image import lock
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any, BinaryIO
+    from io import FileIO
+    from typing import Any
 
     Descriptor = dict[str, Any]
     Fetch = Callable[[int], Iterable[bytes]]
@@ -41,8 +42,9 @@ class Blobs:
         self._ingest = os.path.join(root, "ingest")
 
     def create(self) -> None:
-        """Make the empty directories, if they are not there."""
-        for directory in (os.path.join(self._blobs, "sha256"), self._ingest):
+        """Make the empty directories, if they are not there. Only their owner may look inside."""
+        sha256 = os.path.join(self._blobs, "sha256")
+        for directory in (self.root, self._ingest, self._blobs, sha256):
             os.makedirs(directory, mode=0o700, exist_ok=True)
 
     def hold(self) -> lock.Lock:
@@ -88,7 +90,7 @@ class Blobs:
         path = self.blob_path(descriptor["digest"])
         partial = os.path.join(self._ingest, descriptor["digest"])
         while not self.has(descriptor):
-            with open(partial, "ab+") as file:
+            with open(partial, "ab+", buffering=0) as file:
                 _lock(file, partial)
                 # Whoever had the lock may have finished and renamed the file, or deleted it.
                 if _is_named(file, partial):
@@ -137,20 +139,20 @@ def sync_directory(path: str) -> None:
         os.close(fd)
 
 
-def _lock(file: BinaryIO, path: str) -> None:
+def _lock(file: FileIO, path: str) -> None:
     """Wait for whoever fetches the same blob, for as long as that makes progress."""
     fd = file.fileno()
     lock.acquire(fd, fcntl.LOCK_EX, path, wait=STALLED, progress=lambda: os.fstat(fd).st_size)
 
 
-def _is_named(file: BinaryIO, path: str) -> bool:
+def _is_named(file: FileIO, path: str) -> bool:
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:
         return False
 
 
-def _receive(file: BinaryIO, path: str, descriptor: Descriptor, fetch: Fetch) -> None:
+def _receive(file: FileIO, path: str, descriptor: Descriptor, fetch: Fetch) -> None:
     """Fill ``file`` until it is the blob, on disk. What an earlier pull left is continued."""
     resumed = file.seek(0, os.SEEK_END) > 0
     try:
@@ -166,7 +168,7 @@ def _receive(file: BinaryIO, path: str, descriptor: Descriptor, fetch: Fetch) ->
         raise
 
 
-def _fill(file: BinaryIO, descriptor: Descriptor, fetch: Fetch) -> None:
+def _fill(file: FileIO, descriptor: Descriptor, fetch: Fetch) -> None:
     """Hash what is there, append what is missing, and compare with the descriptor."""
     import hashlib
 
@@ -185,23 +187,34 @@ def _fill(file: BinaryIO, descriptor: Descriptor, fetch: Fetch) -> None:
             hashed.update(chunk)
             _write(file, chunk)
     if length != size:
-        more = "more than" if length > size else f"{length} instead of"
-        raise DigestError(f"{digest}: {more} the {size} bytes that were announced")
+        much = "more than" if length > size else f"{length} instead of"
+        raise _wrong(digest, f"{much} the {size} bytes that were announced")
     if f"{algorithm}:{hashed.hexdigest()}" != digest:
-        raise DigestError(f"{digest}: the content is {algorithm}:{hashed.hexdigest()}")
-    _write(file, b"", last=True)
-
-
-def _write(file: BinaryIO, chunk: bytes, *, last: bool = False) -> None:
+        raise _wrong(digest, f"the content is {algorithm}:{hashed.hexdigest()}")
     try:
-        file.write(chunk)
-        if last:
-            file.flush()
-            os.fsync(file.fileno())
+        os.fsync(file.fileno())
     except OSError as error:
-        room = os.fstatvfs(file.fileno())
-        free = room.f_bavail * room.f_frsize
-        raise StoreError(
-            f"{file.name}: {error.strerror} ({free} bytes are free there)",
-            hint="minirun prune deletes images that have lost their name",
-        ) from None
+        raise _no_room(file, error) from None
+
+
+def _write(file: FileIO, chunk: bytes) -> None:
+    view = memoryview(chunk)
+    try:
+        while view:
+            view = view[file.write(view) :]
+    except OSError as error:
+        raise _no_room(file, error) from None
+
+
+def _wrong(digest: str, how: str) -> DigestError:
+    hint = "pull again; if it stays so, the registry or a proxy on the way changes what it sends"
+    return DigestError(f"{digest}: {how}", hint=hint)
+
+
+def _no_room(file: FileIO, error: OSError) -> StoreError:
+    room = os.fstatvfs(file.fileno())
+    free = room.f_bavail * room.f_frsize
+    return StoreError(
+        f"{os.fsdecode(file.name)}: {error.strerror} ({free} bytes free)",
+        hint="minirun prune deletes images that have lost their name",
+    )

@@ -48,6 +48,8 @@ LAYERS = tuple(
     )
     for compression in compressions
 )
+# What a server says that knows nothing of images, and just has files.
+GENERIC = ("", "application/json", "application/octet-stream", "text/plain")
 # What a client says it understands (the Accept header): an index first, so that we do the choosing.
 ACCEPTED = INDEXES + MANIFESTS
 
@@ -119,7 +121,7 @@ def check_digest(value: object, what: str) -> str:
 def check_descriptor(value: object, what: str, media_types: tuple[str, ...] = ()) -> Document:
     """A descriptor of the spec; of one of the ``media_types``, where any are given.
 
-    Its ``data`` and ``annotations`` are never used: what counts is what the digest names.
+    Its ``data`` is never used: what counts is what the digest names.
     """
     _expect(isinstance(value, dict), what, "is not a descriptor")
     assert isinstance(value, dict)
@@ -132,11 +134,12 @@ def check_descriptor(value: object, what: str, media_types: tuple[str, ...] = ()
     _expect(
         type(size) is int and 0 <= size <= MAX_SIZE, what, f"has the impossible size {_shown(size)}"
     )
+    _expect(_is_text_map(value.get("annotations", {})), what, "has malformed annotations")
     _expect(not media_types or kind in media_types, what, f"has the unknown media type {kind}")
     return value
 
 
-def check_media_type(document: Document, media_type: str | None, what: str) -> str:
+def check_media_type(document: Document, media_type: str, what: str) -> str:
     """What the document is: an index or a manifest, said alike by its sender and by itself.
 
     ``media_type`` is the Content-Type it came with, or the descriptor's that led to it. A document
@@ -149,9 +152,8 @@ def check_media_type(document: Document, media_type: str | None, what: str) -> s
         )
     own = document.get("mediaType", media_type)
     _expect(own in ACCEPTED, what, f"has the unknown media type {_shown(own)}")
-    _expect(
-        media_type in (own, None), what, f"says it is {own}, but was sent as {_shown(media_type)}"
-    )
+    alike = media_type in (own, *GENERIC)
+    _expect(alike, what, f"says it is {own}, but was sent as {_shown(media_type)}")
     foreign = {"config", "layers"} if own in INDEXES else {"manifests"}
     both = sorted(foreign & document.keys())
     _expect(not both, what, f"is {own} and yet has {' and '.join(both)}")
@@ -167,10 +169,9 @@ def check_index(document: Document, what: str) -> list[Document]:
     for number, entry in enumerate(entries):
         check_descriptor(entry, f"{what}: manifest {number}")
         platform = entry.get("platform")
-        strings = isinstance(platform, dict) and all(
-            isinstance(platform.get(key, ""), str) for key in ("os", "architecture", "variant")
+        _expect(
+            platform is None or _is_platform(platform), what, f"manifest {number}: bad platform"
         )
-        _expect(platform is None or strings, what, f"manifest {number} has a malformed platform")
     return entries
 
 
@@ -221,10 +222,10 @@ def _check_history(history: object, what: str, layers: int) -> None:
     _expect(isinstance(history, list), what, "history is no list")
     assert isinstance(history, list)
     for step in history:
-        texts = isinstance(step, dict) and all(
-            _is_text(step.get(key) or "") for key in ("created", "created_by", "author", "comment")
-        )
-        _expect(texts, what, f"history has a malformed entry: {_shown(step)}")
+        _expect(isinstance(step, dict), what, f"history has a malformed entry: {_shown(step)}")
+        for key in ("created", "created_by", "author", "comment"):
+            value = step.get(key)
+            _expect(value is None or _is_text(value), what, f"history: {key} is {_shown(value)}")
     made = sum(step.get("empty_layer") is not True for step in history)
     _expect(made <= layers, what, f"tells the history of {made} layers, but has {layers}")
 
@@ -238,6 +239,13 @@ def _check_defaults(config: object, what: str) -> None:
     for key, is_allowed in DEFAULTS.items():
         value = config.get(key)
         _expect(value is None or is_allowed(value), what, f"{key} is malformed: {_shown(value)}")
+
+
+def _is_platform(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(key, other), str)
+        for key, other in (("os", None), ("architecture", None), ("variant", ""))
+    )
 
 
 def _is_text(value: object) -> bool:

@@ -14,6 +14,7 @@ are containerd's (github.com/containerd/platforms).
 from __future__ import annotations
 
 import os
+import re
 from collections import namedtuple
 
 from minirun.errors import PlatformError, UsageError, printable
@@ -89,15 +90,12 @@ def normal(os: str, architecture: str, variant: str) -> Platform:
 
 def parse(text: str) -> Platform:
     """What ``--platform`` was given: ``os/architecture[/variant]``, or an architecture alone."""
-    parts = text.split("/")
-    if len(parts) == 1:
-        parts.insert(0, "linux")
-    words = text.replace("_", "").replace("-", "").replace("/", " ").split()
-    if not len(words) == len(parts) <= 3 or not all(map(str.isalnum, words)):
+    if not re.fullmatch(r"[\w-]+(/[\w-]+){0,2}", text, re.ASCII):
         raise UsageError(
             f"{printable(text)!r} is not a platform", hint="for example linux/amd64, linux/arm64/v8"
         )
-    return normal(parts[0], parts[1], parts[2] if len(parts) == 3 else "")
+    system, machine, variant = (*(text if "/" in text else f"linux/{text}").split("/"), "")[:3]
+    return normal(system, machine, variant)
 
 
 def host() -> Platform:

@@ -15,7 +15,14 @@ from __future__ import annotations
 
 import os
 
-from minirun.errors import InvalidReference, NotFound, StoreError, UsageError, printable
+from minirun.errors import (
+    InvalidReference,
+    ManifestError,
+    NotFound,
+    StoreError,
+    UsageError,
+    printable,
+)
 from minirun.image import lock
 from minirun.image.blobs import Blobs, sync_directory
 
@@ -157,6 +164,7 @@ class Store(Blobs):
         self.create()
         with lock.exclusive(self.root):
             gone = self._meant_by(text)
+            id = gone[0].id
             if len(gone) > 1 and not force:
                 names = ", ".join(image.name or "<none>" for image in gone)
                 raise UsageError(f"{text}: the image has several names: {names}",
@@ -164,9 +172,9 @@ class Store(Blobs):
             events = [f"Untagged: {image.name}" for image in gone if image.name]
             left = [e for e in self._entries() if e not in [image.descriptor for image in gone]]
             self._write(left)
-        if gone[0].id not in {image.id for image in self.images()}:
-            events.append(f"Deleted: {gone[0].id}")
-        self._sweep_if_possible()
+        if id not in {image.id for image in self.images()}:
+            events.append(f"Deleted: {id}")
+        self.sweep_if_idle()
         return events
 
     def prune(self) -> tuple[list[str], int]:
@@ -183,11 +191,12 @@ class Store(Blobs):
                 self._write(named)
             return [f"Deleted: {id}" for id in sorted(lost)], self._sweep()
 
-    def _sweep_if_possible(self) -> None:
+    def sweep_if_idle(self) -> None:
+        """Delete the blobs that no image needs, unless somebody holds some."""
         try:
             guard = self.sweeping(wait=0)
         except StoreError:
-            return  # somebody needs blobs to stay
+            return
         with guard:
             self._sweep()
 
@@ -201,18 +210,19 @@ class Store(Blobs):
     # --- index.json -----------------------------------------------------------------------------
 
     def _entries(self) -> list[Document]:
-        """The descriptors of index.json that are images."""
-        from minirun.image.manifest import MANIFESTS
+        """The descriptors of index.json, checked: people and other programs can write it too."""
+        from minirun.image.manifest import MANIFESTS, check_descriptor
 
         path = os.path.join(self.root, "index.json")
         try:
             with open(path, "rb") as file:
-                entries = _parse(file.read(), path).get("manifests")
+                entries = _parse(file.read(), path)["manifests"]
         except FileNotFoundError:
             return []
-        if not isinstance(entries, list):
-            raise _damaged(path)
-        return [entry for entry in entries if entry["mediaType"] in MANIFESTS]
+        try:
+            return [check_descriptor(entry, path, MANIFESTS) for entry in entries]
+        except (KeyError, TypeError, ManifestError):
+            raise _damaged(path) from None
 
     def _write(self, entries: list[Document]) -> None:
         """Replace index.json. A nameless image is not listed beside the same one with a name."""
