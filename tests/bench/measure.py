@@ -10,9 +10,8 @@ so a Python that forked would hide everything below its own 30 MB). What a daemo
 or a monitor after it, is in the wall-clock time only.
 
 One warm-up run of each is thrown away. Taking turns spreads whatever else happens on the machine
-over all of them. ``before`` of a contender prepares a run, ``after`` clears a good one away; neither
-is measured. A contender that is missing or that fails is in the table with the reason, not with a
-time.
+over all of them. ``before`` prepares a run and ``after`` clears a good one away; neither
+counts. A contender that is missing or that fails is in the table with the reason, not with a time.
 """
 
 import os
