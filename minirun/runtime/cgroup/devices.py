@@ -108,7 +108,9 @@ def v1_settings(devices: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _covers(wide: tuple[str, int, int], narrow: tuple[str, int, int]) -> bool:
-    return wide[0] == narrow[0] and all(w in (ANY, n) for w, n in zip(wide[1:], narrow[1:]))
+    return wide[0] == narrow[0] and all(
+        w in (ANY, n) for w, n in zip(wide[1:], narrow[1:], strict=True)
+    )
 
 
 def _number(number: int) -> str:
