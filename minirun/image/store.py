@@ -216,11 +216,10 @@ class Store(Blobs):
         path = os.path.join(self.root, "index.json")
         try:
             with open(path, "rb") as file:
-                entries = _parse(file.read(), path)["manifests"]
+                index = _parse(file.read(), path)
+            return [check_descriptor(entry, path, MANIFESTS) for entry in index["manifests"]]
         except FileNotFoundError:
             return []
-        try:
-            return [check_descriptor(entry, path, MANIFESTS) for entry in entries]
         except (KeyError, TypeError, ManifestError):
             raise _damaged(path) from None
 
