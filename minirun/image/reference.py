@@ -159,7 +159,7 @@ def _check_name(text: str, name: str, registry: str, repository: str) -> None:
     if "://" in text:
         hint = f"try {shown.partition('://')[2]}"
         raise InvalidReference(f"{shown}: an image's name is not a URL", hint=hint)
-    if re.fullmatch(r"[0-9a-f]{64}", name):
+    if re.fullmatch(r"[0-9a-f]{64}", text):
         raise InvalidReference(f"{shown}: this is an image's ID, not its name")
     if len(repository) > LONGEST_REPOSITORY or len(registry) > LONGEST_REGISTRY:
         raise InvalidReference(f"{shown}: the name is too long")
