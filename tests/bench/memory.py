@@ -47,12 +47,13 @@ def big_image(scratch: Path) -> Path:
 
 def row(contender: Contender) -> str:
     try:
+        contender.before()
         sample = measure(contender.command)
+        contender.after()
+        together = peak_of_all(contender.command)
+        contender.after()
     except RuntimeError as error:
-        return f"| {contender.name} | {error} | | |"
-    contender.after()
-    together = peak_of_all(contender.command)
-    contender.after()
+        return f"| {contender.name} | {' '.join(str(error).split())} | | |"
     return (f"| {contender.name} | {sample.wall:.1f} | {sample.peak / 1e6:.0f} "
             f"| {together / 1e6:.0f} |")
 
