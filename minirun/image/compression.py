@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     class Decoder(Protocol):
         """What bz2, lzma and igzip_lib have in common."""
 
-        eof: bool
-        needs_input: bool
-        unused_data: bytes
-
-        def decompress(self, data: bytes, max_length: int) -> bytes: ...
+        @property
+        def eof(self) -> bool: ...
+        @property
+        def needs_input(self) -> bool: ...
+        @property
+        def unused_data(self) -> bytes: ...
+        def decompress(self, data: bytes, /, max_length: int) -> bytes: ...
 
 
 READ = 1 << 17  # compressed bytes at once
@@ -177,7 +179,7 @@ def _gzip() -> Decoder:
         from isal import igzip_lib  # twice as fast as zlib
     except ImportError:
         return _Zlib()
-    return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)  # type: ignore[no-any-return]
+    return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
 
 
 class _Zlib:
@@ -202,7 +204,7 @@ class _Zlib:
 
 
 class _Zstd:
-    """The library has no ``max_length``: the bound is the size of what it is given (see ZSTD_READ)."""
+    """The library has no ``max_length``: what it is given bounds what it gives (ZSTD_READ)."""
 
     needs_input = True
 
@@ -240,7 +242,7 @@ def _xz() -> Decoder:
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=WINDOW)
 
 
-ZSTD_READ = 1 << 12  # four bytes of zstd can stand for 128 KiB: this bounds a chunk to 128 MiB
+ZSTD_READ = 1 << 11  # four bytes of zstd can stand for 128 KiB: this bounds a chunk to 64 MiB
 MAGIC_SIZE = 6
 _ZSTD_MAGICS = (b"\x28\xb5\x2f\xfd", *(bytes([n]) + b"\x2a\x4d\x18" for n in range(0x50, 0x60)))
 _FORMATS: tuple[tuple[str, tuple[bytes, ...], int, Callable[[], Decoder]], ...] = (

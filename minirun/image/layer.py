@@ -27,23 +27,22 @@ import errno
 import os
 import stat
 
-from minirun import linux
 from minirun.errors import ImageError, LayerError, StoreError
-from minirun.image import tarstream, tree, whiteout
-from minirun.image.tarstream import shown
+from minirun.image import inroot, tarstream, tree, whiteout
+from minirun.image.attributes import set_attributes
+from minirun.image.pax import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from minirun.image.tarstream import Member
+    from minirun.image.tarstream import Member, Tar
 
 MAX_ENTRIES = 1_000_000
-MAX_SYMLINKS = 40  # in one path, as in the kernel
-_IN_ROOT = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+MAX_WARNINGS = 20
+LARGE = 16 << 20  # bytes of a file for which the free space is looked at beforehand
 _NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-_DEVICES = {
+_SPECIAL = {
     tarstream.CHARACTER: stat.S_IFCHR,
     tarstream.BLOCK_DEVICE: stat.S_IFBLK,
     tarstream.FIFO: stat.S_IFIFO,
@@ -77,30 +76,34 @@ def unpack(chunks: Iterable[bytes], root: int, *, below: Sequence[int] | None = 
     """
     unpacker = _Unpacker(root, below)
     tar = tarstream.Tar(chunks)
-    name = b""
     try:
         for member in tar:
-            name = member.name
-            unpacker.add(member, tar)
+            try:
+                unpacker.add(member, tar)
+            except LayerError as error:
+                raise LayerError(f"{shown(member.name)}: {error.message}") from error
+            except OSError as error:
+                raise _explained(error, member, root) from error
         unpacker.leave()
-    except LayerError as error:
-        raise LayerError(f"{shown(name)}: {error.message}" if name else error.message) from error
-    except OSError as error:
-        raise _explained(error, name, root) from error
     finally:
         unpacker.close()
     return unpacker.result
 
 
-def _explained(error: OSError, name: bytes, root: int) -> ImageError:
+def _explained(error: OSError, member: Member, root: int) -> ImageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = os.fstatvfs(root)
-        space = free.f_bavail * free.f_frsize >> 20
-        return StoreError(
-            f"no space left to unpack {shown(name)}: {space} MiB and {free.f_favail} inodes free",
-            hint="minirun prune",
-        )
-    return LayerError(f"{shown(name)}: {error.strerror}")
+        return _no_space(member, root)
+    return LayerError(f"{shown(member.name)}: {os.strerror(error.errno or 0)}")
+
+
+def _no_space(member: Member, root: int) -> StoreError:
+    free = os.fstatvfs(root)
+    return StoreError(
+        f"{shown(member.name)}: no space left to unpack its {member.stored} bytes: "
+        f"{free.f_bavail * free.f_frsize >> 20} MiB and {free.f_favail} inodes are free in "
+        f"{os.readlink(tree.handle(root))}",
+        hint="make room: minirun prune",
+    )
 
 
 class _Unpacker:
@@ -112,15 +115,14 @@ class _Unpacker:
         self._fd = -1
         self._times = (0, 0)
 
-    def add(self, member: Member, tar: tarstream.Tar) -> None:
-        self.result.entries += 1
-        if self.result.entries > MAX_ENTRIES:
-            raise LayerError(f"more than {MAX_ENTRIES} entries in one layer")
+    def add(self, member: Member, tar: Tar) -> None:
+        self._count()
         path = clean(member.name)
-        if whiteout.PREFIX in path and self._is_whiteout(path, member):
+        if whiteout.PREFIX in path and self._add_reserved(path, member):
             return
         if not path:
-            return self._add_root(member)
+            self._add_root(member)
+            return
         parent, _, name = path.rpartition(b"/")
         self._enter(parent)
         if member.kind == tarstream.FILE:
@@ -134,7 +136,12 @@ class _Unpacker:
         elif member.kind == tarstream.CHARACTER and not (member.major or member.minor):
             self._hide(name)
         else:
-            self._add_device(name, member)
+            self._add_special(name, member)
+
+    def _count(self) -> None:
+        self.result.entries += 1
+        if self.result.entries > MAX_ENTRIES:
+            raise LayerError(f"more than {MAX_ENTRIES} files in one layer")
 
     # --- the directory that is being filled -----------------------------------------------------
 
@@ -144,9 +151,9 @@ class _Unpacker:
             return
         self.leave()
         try:
-            self._fd = linux.openat2(self._root, path or b".", _DIRECTORY, resolve=_IN_ROOT)
+            self._fd = inroot.open_directory(self._root, path)
         except (FileNotFoundError, NotADirectoryError):
-            self._fd = self._make_parents(path)
+            self._fd = inroot.make_directories(self._root, path, self._make_parent)
         self._path = path
         status = os.fstat(self._fd)
         self._times = (status.st_atime_ns, status.st_mtime_ns)
@@ -162,75 +169,40 @@ class _Unpacker:
             self._path = None
             os.close(self._fd)
 
-    def _make_parents(self, path: bytes) -> int:
-        """Open a directory, and make what is missing on the way; links lead to places in the root.
-
-        The kernel's own walk (RESOLVE_IN_ROOT) makes nothing, so this one goes step by step, each
-        step from an open directory to a name in it.
-        """
-        fd = linux.openat2(self._root, b".", _DIRECTORY, resolve=_IN_ROOT)
-        done: list[bytes] = []
-        todo = path.split(b"/")[::-1]
-        links = 0
-        while todo:
-            name = todo.pop()
-            if name in (b"", b"."):
-                continue
-            if name != b".." and (status := tree.lstat(name, fd)) and stat.S_ISLNK(status.st_mode):
-                links += 1
-                if links > MAX_SYMLINKS:
-                    os.close(fd)
-                    raise LayerError("too many symbolic links on the way")
-                target = os.readlink(name, dir_fd=fd)
-                todo += target.split(b"/")[::-1]
-                if not target.startswith(b"/"):
-                    continue
-                done = []
-            elif name == b"..":
-                done = done[:-1]
-            else:
-                done.append(name)
-                fd = self._step(fd, done)
-                continue
-            os.close(fd)
-            fd = linux.openat2(self._root, b"/".join(done) or b".", _DIRECTORY, resolve=_IN_ROOT)
-        return fd
-
-    def _step(self, fd: int, path: list[bytes]) -> int:
-        """From the parent of ``path`` to itself, which is made if need be. Closes the parent."""
+    def _make_parent(self, fd: int, path: list[bytes]) -> None:
+        """A directory that has no entry (yet) looks as in the layers below, or is root's."""
         name = path[-1]
+        if name.startswith(whiteout.PREFIX):
+            raise LayerError("a name that is reserved for whiteouts")
+        self._count()
+        before = os.fstat(fd)
+        tree.remove(name, fd)
+        os.mkdir(name, 0o700, dir_fd=fd)
+        os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+        new = tree.open_directory(name, fd)
         try:
-            return tree.open_directory(name, fd)
-        except (FileNotFoundError, NotADirectoryError):
-            if name.startswith(whiteout.PREFIX):
-                raise LayerError("a whiteout is no directory") from None
-            status = os.fstat(fd)
-            tree.remove(name, fd)
-            os.mkdir(name, 0o700, dir_fd=fd)
-            new = tree.open_directory(name, fd)
-            self._as_below(new, b"/".join(path))
-            os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
-            return new
+            os.chmod(new, 0o755)
+            self._look_as_below(new, b"/".join(path))
         finally:
-            os.close(fd)
+            os.close(new)
 
-    def _as_below(self, fd: int, path: bytes) -> None:
-        """A directory that has no entry of its own (yet) looks as in the layers below."""
-        os.fchmod(fd, 0o755)
+    def _look_as_below(self, new: int, path: bytes) -> None:
         found = self._find_below(path)
         if found is None:
             return
         try:
             if stat.S_ISDIR(os.fstat(found).st_mode):
-                self.result.leans = True
-                tree.copy_attributes(found, fd)
+                with tree.Walk(found) as old:
+                    tree.copy_attributes(old.fd, new)
         finally:
             os.close(found)
 
     def _find_below(self, path: bytes) -> int | None:
         if self._below is None:
             raise NeedsBelow
-        return whiteout.find(self._below, path)
+        found = whiteout.find(self._below, path)
+        self.result.leans |= found is not None
+        return found
 
     # --- entries, by their types ----------------------------------------------------------------
 
@@ -238,7 +210,7 @@ class _Unpacker:
         if member.kind != tarstream.DIRECTORY:
             raise LayerError("the root can only be a directory")
         self._enter(b"")
-        self._set_attributes(self._fd, member)
+        self._warn(member, set_attributes(self._fd, member))
         self._times = (member.mtime, member.mtime)
         self.result.names_root = True
 
@@ -251,22 +223,34 @@ class _Unpacker:
                 os.mkdir(name, 0o700, dir_fd=self._fd)
         fd = tree.open_directory(name, self._fd)
         try:
-            self._set_attributes(fd, member)
+            self._warn(member, set_attributes(fd, member))
         finally:
             os.close(fd)
 
-    def _add_file(self, name: bytes, member: Member, tar: tarstream.Tar) -> None:
+    def _add_file(self, name: bytes, member: Member, tar: Tar) -> None:
+        if member.stored > LARGE:
+            free = os.fstatvfs(self._fd)
+            if member.stored > free.f_bavail * free.f_frsize:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fd = self._new_file(name)
         try:
-            fd = os.open(name, _NEW_FILE, 0o600, dir_fd=self._fd)
-        except FileExistsError:
-            tree.remove(name, self._fd)
-            fd = os.open(name, _NEW_FILE, 0o600, dir_fd=self._fd)
-        try:
-            for piece in tar.data(member.stored):
-                _write(fd, piece)
-            self._set_attributes(fd, member)
+            for offset, size in member.pieces or ((0, member.stored),):
+                if offset:
+                    os.lseek(fd, offset, os.SEEK_SET)
+                for piece in tar.data(size):
+                    _write(fd, piece)
+            if member.pieces is not None:
+                os.ftruncate(fd, member.size)  # there may be a hole at the end
+            self._warn(member, set_attributes(fd, member))
         finally:
             os.close(fd)
+
+    def _new_file(self, name: bytes) -> int:
+        try:
+            return os.open(name, _NEW_FILE, 0o600, dir_fd=self._fd)
+        except FileExistsError:
+            tree.remove(name, self._fd)
+            return os.open(name, _NEW_FILE, 0o600, dir_fd=self._fd)
 
     def _add_symlink(self, name: bytes, member: Member) -> None:
         try:
@@ -274,75 +258,101 @@ class _Unpacker:
         except FileExistsError:
             tree.remove(name, self._fd)
             os.symlink(member.linkname, name, dir_fd=self._fd)
-        os.chown(name, member.uid, member.gid, dir_fd=self._fd, follow_symlinks=False)
-        times = (member.mtime, member.mtime)
-        os.utime(name, ns=times, dir_fd=self._fd, follow_symlinks=False)
+        self._set_unopened(name, member)
 
-    def _add_device(self, name: bytes, member: Member) -> None:
-        mode = _DEVICES[member.kind] | 0o600
-        device = os.makedev(member.major, member.minor)
+    def _add_special(self, name: bytes, member: Member) -> None:
         tree.remove(name, self._fd)
-        os.mknod(name, mode, device, dir_fd=self._fd)
+        device = os.makedev(member.major, member.minor)
+        os.mknod(name, _SPECIAL[member.kind] | 0o600, device, dir_fd=self._fd)
+        self._set_unopened(name, member)
+
+    def _set_unopened(self, name: bytes, member: Member) -> None:
         fd = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=self._fd)
         try:
-            os.chown(tree.handle(fd), member.uid, member.gid)
-            os.chmod(tree.handle(fd), member.mode)
-            os.utime(tree.handle(fd), ns=(member.mtime, member.mtime))
+            self._warn(member, set_attributes(tree.handle(fd), member))
         finally:
             os.close(fd)
 
     def _add_hard_link(self, name: bytes, member: Member) -> None:
-        target = clean(member.linkname)
-        parent, _, base = target.rpartition(b"/")
-        if not base or whiteout.PREFIX in target and _reserved(target):
-            raise LayerError(f"a hard link to {shown(member.linkname)}")
-        fd = linux.openat2(self._root, parent or b".", _DIRECTORY, resolve=_IN_ROOT)
+        """The entry it links to has said all else there is to say."""
+        path = clean(member.linkname)
+        parent, _, target = path.rpartition(b"/")
         try:
-            status = tree.lstat(base, fd)
-            if status is None:
-                raise LayerError(f"a hard link to {shown(member.linkname)}, which is not there")
-            there = tree.lstat(name, self._fd)
-            if there and os.path.samestat(there, status):
-                return
-            tree.remove(name, self._fd)
-            os.link(base, name, src_dir_fd=fd, dst_dir_fd=self._fd, follow_symlinks=False)
+            fd = inroot.open_directory(self._root, parent)
+        except (FileNotFoundError, NotADirectoryError):
+            self._copy_from_below(name, path, member)
+            return
+        try:
+            status = tree.lstat(target, fd)
+            if status is None or _is_reserved(path):
+                self._copy_from_below(name, path, member)
+            elif not _same_file(status, tree.lstat(name, self._fd)):
+                tree.remove(name, self._fd)
+                os.link(target, name, src_dir_fd=fd, dst_dir_fd=self._fd, follow_symlinks=False)
         finally:
             os.close(fd)
 
-    def _is_whiteout(self, path: bytes, member: Member) -> bool:
+    def _copy_from_below(self, name: bytes, path: bytes, member: Member) -> None:
+        found = None if _is_reserved(path) else self._find_below(path)
+        if found is None:
+            raise LayerError(f"a hard link to {shown(member.linkname)}, which does not exist")
+        try:
+            if not stat.S_ISREG(os.fstat(found).st_mode):
+                raise LayerError(f"a hard link to {shown(member.linkname)}, in a layer below")
+            source = os.open(tree.handle(found), os.O_RDONLY)
+            try:
+                self._copy(name, source)
+            finally:
+                os.close(source)
+        finally:
+            os.close(found)
+
+    def _copy(self, name: bytes, source: int) -> None:
+        target = self._new_file(name)
+        try:
+            tree.copy_content(source, target)
+            tree.copy_attributes(source, target)
+        finally:
+            os.close(target)
+
+    # --- whiteouts ------------------------------------------------------------------------------
+
+    def _add_reserved(self, path: bytes, member: Member) -> bool:
         """Deal with a name that is reserved; False if it only looks like one (``a.wh.b``)."""
         parent, _, name = path.rpartition(b"/")
-        if not _reserved(path):
+        if not _is_reserved(path):
             return False
         if path.partition(b"/")[0] in whiteout.AUFS:
             return True
-        if _reserved(parent) or member.kind != tarstream.FILE:
+        if _is_reserved(parent) or not _can_be_whiteout(member):
             raise LayerError("a name that is reserved for whiteouts")
-        self._enter(parent)
         if name == whiteout.OPAQUE:
+            self._enter(parent)
             whiteout.make_opaque(self._fd)
             self.result.whiteouts += 1
         else:
-            self._hide(whiteout.hidden_name(name))
+            hidden = whiteout.hidden_name(name)
+            self._enter(parent)
+            self._hide(hidden)
         return True
 
     def _hide(self, name: bytes) -> None:
         whiteout.hide(name, self._fd)
         self.result.whiteouts += 1
 
-    # --- owner, mode, times ---------------------------------------------------------------------
-
-    def _set_attributes(self, fd: int, member: Member) -> None:
-        os.fchown(fd, member.uid, member.gid)  # first: it clears set-user-ID and capabilities
-        os.fchmod(fd, member.mode)
-        for name, value in member.xattrs.items():
-            os.setxattr(fd, name, value)
-        os.utime(fd, ns=(member.mtime, member.mtime))
+    def _warn(self, member: Member, warnings: list[str]) -> None:
+        for warning in warnings:
+            if len(self.result.warnings) < MAX_WARNINGS:
+                self.result.warnings.append(f"{shown(member.name)}: {warning}")
 
 
 def _write(fd: int, piece: memoryview) -> None:
     while piece:
         piece = piece[os.write(fd, piece) :]
+
+
+def _same_file(one: os.stat_result, other: os.stat_result | None) -> bool:
+    return other is not None and os.path.samestat(one, other)
 
 
 def clean(name: bytes) -> bytes:
@@ -365,5 +375,12 @@ def _without_climbs(parts: list[bytes]) -> list[bytes]:
     return done
 
 
-def _reserved(path: bytes) -> bool:
-    return any(part.startswith(whiteout.PREFIX) for part in path.split(b"/"))
+def _is_reserved(path: bytes) -> bool:
+    return path.startswith(whiteout.PREFIX) or b"/" + whiteout.PREFIX in path
+
+
+def _can_be_whiteout(member: Member) -> bool:
+    """Docker's first storage driver kept whiteouts as hard links to one file, so some images do."""
+    if member.kind == tarstream.HARD_LINK:
+        return member.linkname.rpartition(b"/")[2].startswith(whiteout.PREFIX)
+    return member.kind == tarstream.FILE

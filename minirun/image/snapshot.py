@@ -14,6 +14,7 @@ Mounts: Documentation/filesystems/overlayfs.rst of the kernel.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from minirun import linux
@@ -23,6 +24,7 @@ from minirun.image import lock, tree
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
     from minirun.image import layer
 
@@ -48,11 +50,14 @@ class Snapshots:
                 return path
         return None
 
-    def lowers(self, diff_ids: Sequence[str]) -> list[str]:
-        """The directories of all the layers of an image, the newest first, as ``mount`` takes them.
+    def lowers(self, config: dict[str, Any]) -> list[str]:
+        """The directories of an image's layers, the newest first, by the image's config document.
 
         NotFound names a layer that is not unpacked.
         """
+        return self._stack(config["rootfs"]["diff_ids"])
+
+    def _stack(self, diff_ids: Sequence[str]) -> list[str]:
         found = []
         for n in range(len(diff_ids), 0, -1):
             path = self.find(diff_ids[:n])
@@ -64,7 +69,7 @@ class Snapshots:
         return found
 
     def add(self, blob: str, diff_ids: Sequence[str], *, alone: bool = False) -> str | None:
-        """Unpack the layer in the file ``blob``: the last one of ``diff_ids``. Returns its directory.
+        """Unpack the layer in the file ``blob``, the last of ``diff_ids``; returns its directory.
 
         Once this returns, whoever unpacked it, the layer is whole and its content has that digest.
         Unless ``alone``, the layers below must have been added. With it they need not, so layers
@@ -86,14 +91,14 @@ class Snapshots:
             except layer.NeedsBelow:
                 return None
             finally:
-                _remove(partial)
+                rmtree(partial)
         return found
 
     def _unpack(self, blob: str, diff_ids: Sequence[str], root: int, alone: bool) -> str:
         from minirun.image import layer
         from minirun.image.compression import Layer
 
-        below = [] if alone or len(diff_ids) == 1 else self.lowers(diff_ids[:-1])
+        below = [] if alone or len(diff_ids) == 1 else self._stack(diff_ids[:-1])
         fds = [tree.open_directory(path) for path in below]
         try:
             with open(blob, "rb") as file, Layer(file) as chunks:
@@ -117,7 +122,12 @@ class Snapshots:
         return overlay.mount(lowers, container)
 
     def unmount(self, container: str) -> None:
-        linux.umount2(f"{container}/rootfs", linux.MNT_DETACH)
+        """Take the mount away, if there is one."""
+        try:
+            linux.umount2(f"{container}/rootfs", linux.MNT_DETACH)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOENT):
+                raise
 
     def prune(self, keep: Iterable[Sequence[str]]) -> list[str]:
         """Remove the layers that no image in ``keep`` (their diff_ids) has; returns their names."""
@@ -129,7 +139,7 @@ class Snapshots:
             path = f"{self.root}/{name}"
             if path not in kept:
                 with lock.exclusive(path):
-                    _remove(path)
+                    rmtree(path)
                 removed.append(name)
         return removed
 
@@ -161,7 +171,7 @@ def _hex(digest: str) -> str:
 
 
 def _claim(path: str) -> lock.Lock:
-    """Make a directory that only we fill. Who waits finds it renamed or removed, and tries again."""
+    """Make a directory that only we fill. Who waited may find it renamed: then he looks again."""
     while True:
         try:
             os.mkdir(path, 0o700)
@@ -176,7 +186,8 @@ def _claim(path: str) -> lock.Lock:
             pass
 
 
-def _remove(path: str) -> None:
+def rmtree(path: str) -> None:
+    """Remove a file or a tree, however deep; nothing there is fine."""
     parent = tree.open_directory(os.path.dirname(path))
     try:
         tree.remove(os.path.basename(path), parent)

@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import struct
 
-from minirun.errors import LayerError, printable
+from minirun.errors import LayerError
+from minirun.image import pax, sparse
+from minirun.image.pax import SECOND, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,29 +31,35 @@ ZEROS = bytes(BLOCK)
 MAX_HEADER = 1 << 20  # bytes of an extended header
 MAX_NAME = 4095  # PATH_MAX of limits.h, less the zero byte at the end
 
-# types of entries, as in tar(5)
-FILE, HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = "0123456"
-_FILES = b"0\x007"  # a file; one of a tar from 1979; one that wants to lie in one piece
-_KINDS = {**{bytes([c]): FILE for c in _FILES}, **{k.encode(): k for k in "123456"}}
-_GNU_LONG_NAME, _GNU_LONG_LINK, _GNU_SPARSE, _GNU_DIRECTORY, _GNU_LABEL = (
-    b"L",
-    b"K",
-    b"S",
-    b"D",
-    b"V",
-)
-_PAX, _PAX_GLOBAL, _PAX_SOLARIS = b"x", b"g", b"X"
+MAX_ID = 2**32 - 2  # chown(2) takes the one above for "leave it as it is"
+MAX_SIZE = 2**63 - 1
+MAX_MAJOR, MAX_MINOR = 2**12 - 1, 2**20 - 1  # makedev(3), as far as mknod(2) looks
+MAX_TIME = 2**40 * SECOND  # file systems know less, and the kernel bends a time to what they know
 
-#                        name  mode uid gid size mtime sum type link magic names  dev  prefix
-_HEADER = struct.Struct("100s  8s   8s  8s  12s  12s   8s  c   100s  8s    64x  8s 8s  155s 12x")
-_NOT_OCTAL = bytes(set(range(256)) - set(b"01234567"))
+FILE, HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = "0123456"
+_PAX, _PAX_SOLARIS, _PAX_GLOBAL = b"x", b"X", b"g"
+_GNU_LONG_NAME, _GNU_LONG_LINK, _GNU_LABEL, _GNU_SPARSE = b"L", b"K", b"V", b"S"
+_KINDS = {
+    b"0": FILE,
+    b"\0": FILE,  # in a tar from before 1988
+    b"7": FILE,  # that would like to lie in one piece
+    _GNU_SPARSE: FILE,
+    **{
+        kind.encode(): kind
+        for kind in (HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO)
+    },
+}
+_USTAR = b"ustar\0"
+TYPE = 156
+#                        name mode uid gid size mtime sum type link magic names dev dev prefix
+_HEADER = struct.Struct("100s 8s 8s 8s 12s 12s 8x c 100s 8s 64x 8s 8s 155s 12x")
 
 
 class Member:
     """One entry of a tar. Numbers are checked, names are not: they are whatever the tar says."""
 
     __slots__ = (
-        "gid", "kind", "linkname", "major", "minor", "mode", "mtime", "name", "size", "sparse",
+        "gid", "kind", "linkname", "major", "minor", "mode", "mtime", "name", "pieces", "size",
         "stored", "uid", "xattrs",
     )  # fmt: skip
 
@@ -67,7 +75,7 @@ class Member:
     major: int
     minor: int
     xattrs: dict[bytes, bytes]
-    sparse: list[tuple[int, int]] | None  # (offset, length) of each piece that the tar holds
+    pieces: list[tuple[int, int]] | None  # where the stored bytes of a sparse file go (sparse.py)
 
 
 class Blocks:
@@ -127,6 +135,7 @@ class Tar:
         self._blocks = Blocks(chunks)
         self._left = 0  # bytes of the current member's data, and of what fills up its last block
         self._padding = 0
+        self._extended = 0  # bytes of extended headers since the last member
         self._global: dict[bytes, bytes] = {}
 
     def data(self, size: int) -> Iterator[memoryview]:
@@ -137,107 +146,130 @@ class Tar:
     def __iter__(self) -> Iterator[Member]:
         extended: dict[bytes, bytes] = {}
         while (header := self._next_header()) is not None:
-            kind = header[7]
+            kind = header[TYPE : TYPE + 1]
             if kind in (_PAX, _PAX_SOLARIS):
-                extended.update(self._records(header))
+                extended |= pax.parse(self._extension(header))
             elif kind == _PAX_GLOBAL:
-                self._global |= _global_records(self._records(header))
+                self._global |= pax.of_all_entries(pax.parse(self._extension(header)))
             elif kind == _GNU_LONG_NAME:
-                extended[b"path"] = self._extension(header).split(b"\0")[0]
+                extended[b"path"] = _to_zero(self._extension(header))
             elif kind == _GNU_LONG_LINK:
-                extended[b"linkpath"] = self._extension(header).split(b"\0")[0]
+                extended[b"linkpath"] = _to_zero(self._extension(header))
             elif kind == _GNU_LABEL:
-                self._begin_data(_number(header[4]))
+                self._begin_data(_size(header))
             else:
-                yield self._member(header, self._global | extended if extended else self._global)
+                yield self._member(header, self._global | extended)
                 extended = {}
         if extended:
-            raise LayerError("the tar ends after an extended header that belongs to no entry")
+            raise LayerError("the tar ends behind an extended header, before the entry it is about")
         if not self._blocks.rest_is_zeros():
             raise LayerError("something follows the end of the tar")
 
     # --- headers --------------------------------------------------------------------------------
 
-    def _next_header(self) -> tuple[bytes, ...] | None:
-        """The fields of the next header; None at the two blocks of zeros that end a tar."""
+    def _next_header(self) -> bytes | None:
+        """The next block, after the data of the current member; None at the end of the tar."""
         blocks = self._blocks
         if self._left or self._padding:
             blocks.skip(self._left + self._padding)
             self._left = self._padding = 0
-        block = blocks.read(BLOCK)
-        if block == ZEROS:
+        header = blocks.read(BLOCK)
+        if header == ZEROS:
             if blocks.read(BLOCK) != ZEROS:
                 raise LayerError(f"a lone block of zeros at byte {blocks.position - 2 * BLOCK}")
             return None
-        _check_sum(block, blocks.position)
-        return _HEADER.unpack(block)
+        _check_sum(header, blocks.position - BLOCK)
+        return header
 
     def _begin_data(self, size: int) -> None:
         self._left = size
         self._padding = -size % BLOCK
 
-    def _extension(self, header: tuple[bytes, ...]) -> bytes:
-        size = _number(header[4])
-        if not 0 <= size <= MAX_HEADER:
+    def _extension(self, header: bytes) -> bytes:
+        size = _size(header)
+        self._extended += size
+        if self._extended > MAX_HEADER:
             raise LayerError(f"an extended header of {size} bytes (at most {MAX_HEADER})")
         self._begin_data(size)
         return b"".join(self.data(size))
 
-    def _records(self, header: tuple[bytes, ...]) -> dict[bytes, bytes]:
-        return parse_records(self._extension(header))
-
-    def _member(self, header: tuple[bytes, ...], extended: dict[bytes, bytes]) -> Member:
-        name, mode, uid, gid, size, mtime, _, kind, linkname, magic, major, minor, prefix = header
+    def _member(self, header: bytes, extended: dict[bytes, bytes]) -> Member:
+        name, mode, uid, gid, size, mtime, flag, linkname, magic, major, minor, prefix = (
+            _HEADER.unpack(header)
+        )
+        self._extended = 0
         member = Member()
-        member.name = name.partition(b"\0")[0]
-        if prefix[0] and magic == b"ustar\x0000":
-            member.name = prefix.partition(b"\0")[0] + b"/" + member.name
-        member.linkname = linkname.partition(b"\0")[0]
+        member.name = _to_zero(name)
+        if magic.startswith(_USTAR) and prefix[0]:
+            member.name = _to_zero(prefix) + b"/" + member.name
+        member.linkname = _to_zero(linkname)
         member.mode = _number(mode) & 0o7777
         member.uid = _number(uid)
         member.gid = _number(gid)
         member.stored = _number(size)
-        member.mtime = _number(mtime) * 1_000_000_000
+        member.mtime = _number(mtime) * SECOND
+        member.major = member.minor = 0
         member.xattrs = {}
-        member.sparse = None
+        member.pieces = None
         if extended:
-            _apply(member, extended)
-        _check_names(member)
-        self._set_kind(member, kind, major, minor)
+            pax.apply(extended, member)
+        member.kind = _kind(flag, member.name)
+        if member.kind in (CHARACTER, BLOCK_DEVICE):
+            member.major, member.minor = _number(major), _number(minor)
         if member.kind != FILE:
-            member.stored = 0  # a link of some old tars gives the size of what it links to
+            member.stored = 0  # some tars give a link the size of what it links to, but no data
         member.size = member.stored
-        _check_numbers(member)
+        _check(member)
         self._begin_data(member.stored)
-        if kind == _GNU_SPARSE or b"GNU.sparse.major" in extended or b"GNU.sparse.map" in extended:
-            raise LayerError("sparse files are not known yet")
+        if flag == _GNU_SPARSE or b"GNU.sparse.major" in extended or pax.SPARSE_MAP in extended:
+            self._map_sparse(member, header if flag == _GNU_SPARSE else None, extended)
         return member
 
-    def _set_kind(self, member: Member, flag: bytes, major: bytes, minor: bytes) -> None:
-        kind = FILE if flag == _GNU_SPARSE else _KINDS.get(flag)
-        if kind is None:
-            raise LayerError(f"{shown(member.name)}: an entry of unknown type {flag!r}")
-        if kind == FILE and member.name.endswith(b"/"):
-            kind = DIRECTORY  # tars older than the type field say it like this
-        member.kind = kind
-        member.major = member.minor = 0
-        if kind in (CHARACTER, BLOCK_DEVICE):
-            member.major, member.minor = _number(major), _number(minor)
+    def _map_sparse(
+        self, member: Member, header: bytes | None, extended: dict[bytes, bytes]
+    ) -> None:
+        """Find out where the pieces of a sparse file go; the map may be further on in the tar."""
+        if header:
+            member.size, member.pieces = sparse.of_old_gnu(header, self._blocks.read, _number)
+        else:
+            before = self._left
+            member.name = extended.get(b"GNU.sparse.name", member.name)
+            member.size, member.pieces = sparse.of_records(extended, member.stored, self._read_data)
+            member.stored -= before - self._left
+        _check(member)
+        sparse.check(member.pieces, member.size, member.stored)
+
+    def _read_data(self, size: int) -> bytes:
+        return b"".join(self.data(size))
 
 
-def shown(name: bytes) -> str:
-    """A name of an entry, for people."""
-    text = printable(name.decode(errors="surrogateescape"))
-    return text if len(text) <= 200 else text[:100] + "…" + text[-99:]
+def _kind(flag: bytes, name: bytes) -> str:
+    kind = _KINDS.get(flag)
+    if kind is None:
+        raise LayerError(f"{shown(name)}: an entry of unknown type {flag!r}")
+    if kind == FILE and name.endswith(b"/"):
+        return DIRECTORY  # so says a tar older than the type of that name
+    return kind
 
 
-def _check_sum(block: bytes, end: int) -> None:
-    field = block[148:156]
-    found = sum(block) - sum(field) + 8 * ord(" ")
+def _check_sum(header: bytes, position: int) -> None:
+    field = header[148:156]
+    found = sum(header) - sum(field) + len(field) * ord(" ")
     stated = _number(field)
     # some old tars added up signed bytes
-    if stated not in (found, found - 256 * sum(byte > 127 for byte in block)):
-        raise LayerError(f"not a tar header at byte {end - BLOCK}: its check sum is wrong")
+    if stated not in (found, found - 256 * sum(byte > 127 for byte in header)):
+        raise LayerError(f"not a header of a tar at byte {position}: its check sum is wrong")
+
+
+def _to_zero(text: bytes) -> bytes:
+    return text.partition(b"\0")[0]
+
+
+def _size(header: bytes) -> int:
+    size = _number(header[124:136])
+    if size < 0:
+        raise LayerError(f"an entry of {size} bytes")
+    return size
 
 
 def _number(field: bytes) -> int:
@@ -252,91 +284,21 @@ def _number(field: bytes) -> int:
     return int(digits, 8) if digits else 0
 
 
-# --- extended headers ---------------------------------------------------------------------------
-
-
-def parse_records(data: bytes) -> dict[bytes, bytes]:
-    """``b"18 path=some/name\\n"`` → ``{b"path": b"some/name"}``; a later record wins."""
-    records = {}
-    at = 0
-    while at < len(data):
-        space = data.find(b" ", at, at + 8)
-        digits = data[at:space]
-        if space < 0 or not digits.isdigit():
-            raise LayerError("a record of an extended header has no length")
-        end = at + int(digits)
-        keyword, equals, value = data[space + 1 : end - 1].partition(b"=")
-        if end > len(data) or data[end - 1 : end] != b"\n" or not equals or end <= space:
-            raise LayerError("a record of an extended header is cut")
-        records[keyword] = value
-        at = end
-    return records
-
-
-def _global_records(records: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """What one header may say of all entries: an owner, a time. A name or a size makes no sense."""
-    for keyword in records:
-        if keyword in (b"path", b"linkpath", b"size") or keyword.startswith(_PREFIXES):
-            raise LayerError(f"a global header sets {shown(keyword)} for every entry")
-    return {k: v for k, v in records.items() if k in (b"uid", b"gid", b"mtime")}
-
-
-_XATTR = b"SCHILY.xattr."
-_PREFIXES = (_XATTR, b"GNU.sparse.")
-
-
-def _apply(member: Member, extended: dict[bytes, bytes]) -> None:
-    for keyword, value in extended.items():
-        if keyword == b"path":
-            member.name = value
-        elif keyword == b"linkpath":
-            member.linkname = value
-        elif keyword == b"size":
-            member.stored = _decimal(keyword, value)
-        elif keyword == b"uid":
-            member.uid = _decimal(keyword, value)
-        elif keyword == b"gid":
-            member.gid = _decimal(keyword, value)
-        elif keyword == b"mtime":
-            member.mtime = _nanoseconds(value)
-        elif keyword.startswith(_XATTR):
-            member.xattrs[keyword[len(_XATTR) :]] = value
-
-
-def _decimal(keyword: bytes, value: bytes) -> int:
-    if not value.isdigit() or len(value) > 20:
-        raise LayerError(f"not a number in an extended header: {shown(keyword)}={shown(value)}")
-    return int(value)
-
-
-def _nanoseconds(value: bytes) -> int:
-    """``b"-1.25"`` → -1_250_000_000"""
-    seconds, _, fraction = value.removeprefix(b"-").partition(b".")
-    if fraction and not fraction.isdigit():
-        raise LayerError(f"not a time in an extended header: {shown(value)}")
-    time = _decimal(b"mtime", seconds) * 1_000_000_000 + int(fraction[:9].ljust(9, b"0"))
-    return -time if value.startswith(b"-") else time
-
-
-# --- what every entry must keep -----------------------------------------------------------------
-
-
-def _check_names(member: Member) -> None:
+def _check(member: Member) -> None:
+    """What the kernel would take for something else, or we: names and numbers out of range."""
     for name in (member.name, member.linkname):
         if len(name) > MAX_NAME:
             raise LayerError(f"{shown(name)}: a name of {len(name)} bytes (at most {MAX_NAME})")
         if b"\0" in name:
             raise LayerError(f"{shown(name)}: a name with a zero byte in it")
-
-
-def _check_numbers(member: Member) -> None:
-    """chown(2) takes 2^32 - 1 as "leave it"; mknod(2) takes 12 and 20 bits; a size is an off_t."""
     for what, value, most in (
-        ("user", member.uid, 2**32 - 2),
-        ("group", member.gid, 2**32 - 2),
-        ("size", member.size, 2**63 - 1),
-        ("major number", member.major, 2**12 - 1),
-        ("minor number", member.minor, 2**20 - 1),
+        ("user", member.uid, MAX_ID),
+        ("group", member.gid, MAX_ID),
+        ("size", member.stored, MAX_SIZE),
+        ("size", member.size, MAX_SIZE),
+        ("major number", member.major, MAX_MAJOR),
+        ("minor number", member.minor, MAX_MINOR),
     ):
         if not 0 <= value <= most:
             raise LayerError(f"{shown(member.name)}: {what} {value} is out of range")
+    member.mtime = max(-MAX_TIME, min(member.mtime, MAX_TIME))

@@ -16,7 +16,7 @@ from minirun.errors import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -123,16 +123,15 @@ def _remove_files(fd: int) -> list[str]:
     return directories
 
 
-def xattrs(fd: int) -> Iterator[tuple[str, bytes]]:
-    """Extended attributes of an open file; none where the file system has none."""
+def xattrs(fd: int) -> dict[str, bytes]:
+    """Extended attributes of an open file, but for those by which overlayfs keeps its books."""
     try:
         names = os.listxattr(fd)
     except OSError as error:
         if error.errno != errno.ENOTSUP:
             raise
-        return
-    for name in names:
-        yield name, os.getxattr(fd, name)
+        return {}
+    return {n: os.getxattr(fd, n) for n in names if not n.startswith("trusted.overlay.")}
 
 
 def copy_attributes(source: int, target: int) -> None:
@@ -140,14 +139,11 @@ def copy_attributes(source: int, target: int) -> None:
     status = os.fstat(source)
     os.fchown(target, status.st_uid, status.st_gid)  # first: it clears set-user-ID and capabilities
     os.fchmod(target, stat.S_IMODE(status.st_mode))
-    wanted = dict(xattrs(source))
-    for name, value in xattrs(target):
-        if name not in wanted:
-            os.removexattr(target, name)
-        elif wanted[name] == value:
-            del wanted[name]
+    wanted, present = xattrs(source), xattrs(target)
+    for name in present.keys() - wanted.keys():
+        os.removexattr(target, name)
     for name, value in wanted.items():
-        if not name.startswith("trusted.overlay."):
+        if present.get(name) != value:
             os.setxattr(target, name, value)
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
@@ -166,7 +162,7 @@ def _copy_range(source: int, target: int, count: int) -> int:
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
             raise
-        return os.sendfile(target, source, None, count)  # type: ignore[arg-type]
+        return os.sendfile(target, source, None, count)
 
 
 def each_directory(fd: int, visit: Callable[[int], object]) -> None:

@@ -35,7 +35,7 @@ PREFIX = b".wh."
 OPAQUE = b".wh..wh..opq"
 _LONG = b".wh..wh.minirun."  # holds a name that has no room behind ".wh."
 AUFS = (b".wh..wh.aufs", b".wh..wh.orph", b".wh..wh.plnk")
-"""The first storage driver of Docker kept its own books under these names. Not part of the image."""
+"""Docker's first storage driver kept its books under these names; they are no part of an image."""
 
 NAME_MAX = 255
 OVERLAY_OPAQUE = "trusted.overlay.opaque"
@@ -76,7 +76,7 @@ def make_opaque(dir_fd: int) -> None:
 
 
 def take(marks: list[bytes], dir_fd: int) -> tuple[bool, list[bytes]]:
-    """Remove the marks of an unpacked directory; returns if it is opaque, and the names it hides."""
+    """Remove the marks of an unpacked directory: is it opaque, and which names does it hide?"""
     opaque, hidden = False, []
     for mark in marks:
         if mark == OPAQUE:
