@@ -1,0 +1,1 @@
+"""One file for each command of minirun, imported when it is called."""

@@ -1,0 +1,27 @@
+"""minirun tag"""
+
+from __future__ import annotations
+
+import click
+
+from minirun.engine.command import Command
+from minirun.errors import UsageError
+
+
+@click.command("tag", cls=Command)
+@click.argument("source")
+@click.argument("target")
+@click.pass_obj
+def command(root: str | None, source: str, target: str) -> None:
+    """Give image SOURCE another name, TARGET. Its old names stay."""
+    from minirun.engine.state import open_state
+    from minirun.image import reference
+
+    name = reference.parse(target)
+    if name.digest:
+        raise UsageError(f"{target}: a digest cannot be given, it follows from the content")
+    state = open_state(root)
+    store = state.store
+    image = state.image(source)
+    with store.hold():
+        store.tag(name.canonical, image.descriptor)

@@ -1,0 +1,274 @@
+"""The containers' records, and cleaning up after those who made them and died.
+
+A container is a directory, containers/<id>/: the bundle that the runtime gets, the layers' mount
+and container.json, which says what it is. Its life, and what holds it together:
+
+    claim     live/<id> is made and locked, then container.json is written: before anything else
+              exists, everybody can see what would have to be cleaned up
+    (owned)   the owner holds the lock of live/<id>; the runtime it starts holds runtime.lock
+    settle    unmounted and, with --rm, removed; then live/<id> goes: nothing is left to do
+
+The kernel releases a lock when its holder dies, however it dies. So a file in live/ that can be
+locked belongs to nobody, and ``sweep``, with which every command begins, settles that container.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+
+from minirun.errors import Error, NotFound, StateError, UsageError, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from minirun.engine.paths import Paths
+
+    Record = dict[str, Any]
+
+ID_LENGTH = 64  # hexadecimal digits, as Docker's
+SHORT = 12
+LONGEST_NAME = 128
+KILLED = 137  # the exit code of a container whose owner died: it was ended with SIGKILL
+PATIENCE = 10.0  # seconds to wait for a runtime whose container was killed
+LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+
+
+class Container:
+    """One container: its directory, its record, and the lock if this process owns it."""
+
+    def __init__(self, directory: str, record: Record, live: int = -1) -> None:
+        self.directory, self.record, self.live = directory, record, live
+
+    @property
+    def id(self) -> str:
+        return os.path.basename(self.directory)
+
+    @property
+    def name(self) -> str:
+        return str(self.record.get("name", ""))
+
+    def save(self, **changes: object) -> None:
+        """Change the record, on disk too; readers see the old one or the new one, whole."""
+        import json
+
+        self.record.update(changes)
+        path = self.directory + "/container.json"
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            file.write(json.dumps(self.record, indent=1) + "\n")
+        os.rename(path + ".new", path)
+
+    def lock_runtime(self) -> int:
+        """A locked file for the runtime to inherit: as long as one of its processes lives, so
+        does the lock. (A file and not the directory: through a directory that a runtime forgets
+        to close, the container could walk out. CVE-2024-21626)"""
+        fd = os.open(self.directory + "/runtime.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return fd
+
+
+class Containers:
+    """All containers of one store."""
+
+    def __init__(self, paths: Paths) -> None:
+        self.paths = paths
+
+    def claim(self, name: str | None, record: Record) -> Container:
+        """A new container that this process owns, with an id and a name of its own.
+
+        Raises StateError when the name is taken. Afterwards a crash leaves nothing that ``sweep``
+        does not see.
+        """
+        if name is not None:
+            check_name(name)
+        ident = os.urandom(ID_LENGTH // 2).hex()
+        while (live := self._lock(ident, os.O_CREAT)) is None:
+            pass  # a sweep found the file before we had the lock: it takes it for a leftover
+        container = Container(f"{self.paths.containers}/{ident}", {"id": ident, **record}, live)
+        os.mkdir(container.directory, 0o700)
+        container.save(name=name or "", created=time.time(), status="created")
+        try:
+            if name is not None:
+                self._take_name(name, ident)
+            else:
+                container.save(name=self._any_name(ident))
+        except StateError:
+            self.remove(container)
+            raise
+        return container
+
+    def _take_name(self, name: str, ident: str) -> None:
+        """A name is a symbolic link: the kernel lets exactly one process make it."""
+        link = f"{self.paths.names}/{name}"
+        for _ in range(2):
+            try:
+                os.symlink(ident, link)
+                return
+            except FileExistsError:
+                other = os.readlink(link)
+            if os.path.exists(f"{self.paths.containers}/{other}"):
+                raise StateError(
+                    f"the name {name!r} is already in use by container {other[:SHORT]}",
+                    hint=f"minirun rm {name}, or choose another name",
+                )
+            os.unlink(link)
+
+    def _any_name(self, ident: str) -> str:
+        from minirun.engine import names
+
+        for name in names.candidates(ident):
+            try:
+                self._take_name(name, ident)
+            except StateError:
+                continue
+            return name
+        raise StateError("no free name for the container", hint="choose one: --name NAME")
+
+    def adopt(self, container: Container) -> bool:
+        """Become the owner of a container that is at rest; False if somebody attends to it."""
+        live = self._lock(container.id, os.O_CREAT)
+        container.live = -1 if live is None else live
+        return live is not None
+
+    def remove(self, container: Container) -> None:
+        """Take away the files, the name, the claim, in this order: a crash in between is swept."""
+        from minirun.image import tree
+
+        parent = tree.open_directory(self.paths.containers)
+        try:
+            tree.remove(container.id, parent)
+        finally:
+            os.close(parent)
+        link = f"{self.paths.names}/{container.name}"
+        if container.name and os.path.islink(link) and os.readlink(link) == container.id:
+            os.unlink(link)
+        self.release(container)
+
+    def release(self, container: Container) -> None:
+        """Give up ownership: nothing of the container is running, mounted or half made."""
+        os.unlink(f"{self.paths.live}/{container.id}")
+        if container.live >= 0:
+            os.close(container.live)
+            container.live = -1
+
+    def all(self) -> list[Container]:
+        """Every container with a readable record, the newest first."""
+        found = (self._load(ident) for ident in os.listdir(self.paths.containers))
+        return sorted(
+            (container for container in found if container is not None),
+            key=lambda container: -float(container.record.get("created", 0)),
+        )
+
+    def find(self, text: str) -> Container:
+        """The container with this name, this id, or the only one whose id begins like this."""
+        check_name(text)
+        ident = text
+        if os.path.islink(f"{self.paths.names}/{text}"):
+            ident = os.readlink(f"{self.paths.names}/{text}")
+        else:
+            fitting = [i for i in os.listdir(self.paths.containers) if i.startswith(text)]
+            if len(fitting) > 1:
+                raise UsageError(f"multiple IDs found with provided prefix: {text}")
+            ident = fitting[0] if fitting else text
+        container = self._load(ident)
+        if container is None:
+            raise NotFound(f"no such container: {text}", hint="for a list: minirun ps -a")
+        return container
+
+    def _load(self, ident: str) -> Container | None:
+        import json
+
+        directory = f"{self.paths.containers}/{ident}"
+        try:
+            with open(directory + "/container.json", encoding="utf-8") as file:
+                record = json.load(file)
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            record = {"id": ident, "name": "", "status": "damaged"}
+        return Container(directory, record)
+
+    def is_live(self, container: Container) -> bool:
+        """Whether somebody attends to it: if not, nothing of it is running."""
+        return os.path.exists(f"{self.paths.live}/{container.id}")
+
+    def sweep(self, settle: Callable[[Container], None], complain: Callable[[str], None]) -> None:
+        """Settle every container whose owner is dead. What fails is told, and tried again by the
+        next command: one that cannot be cleaned up must not stop the others."""
+        for ident in os.listdir(self.paths.live):
+            fd = self._lock(ident)
+            if fd is None:
+                continue
+            directory = f"{self.paths.containers}/{ident}"
+            container = self._load(ident) or Container(directory, {"autoRemove": True})
+            container.live = fd
+            try:
+                settle(container)
+            except (Error, OSError) as error:
+                complain(f"cannot clean up container {ident[:SHORT]}: {error}")
+                os.close(fd)
+
+    def _lock(self, ident: str, create: int = 0) -> int | None:
+        """The lock of live/<id>, or None when another process has it or it is gone."""
+        path = f"{self.paths.live}/{ident}"
+        while True:
+            try:
+                fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | create, 0o600)
+            except FileNotFoundError:
+                return None
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(fd).st_nlink:
+                    return fd
+            except BlockingIOError:
+                os.close(fd)
+                return None
+            os.close(fd)  # removed between the open and the lock: look again
+
+
+def wait_for_runtime(directory: str, end: Callable[[], None]) -> None:
+    """Return once no process of the container's runtime is left; ``end()`` is called until then.
+
+    A runtime that was just starting when its engine died knows nothing of that: it would still
+    make its container after a first ``delete`` found none.
+    """
+    end()
+    try:
+        fd = os.open(directory + "/runtime.lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+
+    def has_ended() -> bool:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            end()
+            return False
+        return True
+
+    try:
+        wait_until(has_ended, f"the runtime of container {os.path.basename(directory)[:SHORT]}")
+    finally:
+        os.close(fd)
+
+
+def wait_until(done: Callable[[], bool], what: str) -> None:
+    """Ask ``done()`` again and again; StateError if the patience for ``what`` is over."""
+    deadline = time.monotonic() + PATIENCE
+    while not done():
+        if time.monotonic() > deadline:
+            raise StateError(f"{what} does not end")
+        time.sleep(0.02)
+
+
+def check_name(text: str) -> None:
+    """Refuse what is no name or id, before it becomes part of a path."""
+    fits = text and text[0] in LETTERS and LETTERS.union("_.-").issuperset(text)
+    if not fits or len(text) > LONGEST_NAME:
+        raise UsageError(
+            f"{printable(text)[:80]!r} is not a name of a container",
+            hint="letters, digits, '_', '.' and '-', and the first a letter or digit",
+        )
