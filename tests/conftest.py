@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,11 @@ def residue():
     before = residues.snapshot()
     yield
     assert residues.left(before) == {}
+
+
+def output_file():
+    """Names of files need not be UTF-8."""
+    return tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape", newline="")
 
 
 class Minirun:
@@ -66,11 +72,16 @@ class Minirun:
 
     def run(self, command: list[str], *words: object, env: dict[str, str] | None = None,
             timeout: float = 60, **options) -> subprocess.CompletedProcess[str]:
+        """Output goes through files: a container that stays may keep them open without harm."""
         if "input" not in options:
             options.setdefault("stdin", subprocess.DEVNULL)
-        done = subprocess.run([*command, *map(str, words)], check=False, capture_output=True,
-                              text=True, errors="surrogateescape", timeout=timeout,
-                              env=self.env | (env or {}), **options)
+        with output_file() as stdout, output_file() as stderr:
+            done = subprocess.run([*command, *map(str, words)], check=False, timeout=timeout,
+                                  text=True, env=self.env | (env or {}),
+                                  **{"stdout": stdout, "stderr": stderr} | options)
+            stdout.seek(0)
+            stderr.seek(0)
+            done.stdout, done.stderr = stdout.read(), stderr.read()
         assert "Traceback (most recent call last)" not in done.stderr, done.stderr
         return done
 

@@ -1,6 +1,7 @@
-"""What a default container can see and do, asked from inside (group HD of the reliability catalogue).
+"""What a default container can see and do, asked from inside: HD01-HD06 of the catalogue.
 
 The probes are shell lines in the embedded image, so what answers is the kernel and not minirun.
+They only open what they must not write: a probe that succeeds must not harm the machine.
 """
 
 import os
@@ -56,20 +57,23 @@ def test_hd02_seccomp_is_on_and_new_privileges_can_be_forbidden(inside):
     assert status(inside("cat /proc/self/status", *option))["NoNewPrivs"] == "1"
 
 
-@pytest.mark.parametrize("line", [
-    "mount -t tmpfs none /tmp", "umount /proc", "unshare -U true", "unshare -m true", "chroot / dmesg",
-    "swapoff /dev/null", "hwclock -w", "mknod /tmp/disk b 254 0 && cat /tmp/disk",
-    "echo 1 > /proc/sys/kernel/panic", "echo b > /proc/sysrq-trigger", "hostname other",
-    "echo x > /sys/kernel/uevent_helper", "insmod /dev/null", "nsenter -t 1 -m true",
-    "date -s 2001-01-01", "renice -n -5 1", "ip link add veth0 type veth",
-])
+FORBIDDEN = (
+    "mount -t tmpfs none /tmp", "umount /proc", "hostname other", "date -s \"$(date)\"",
+    "unshare -U true", "unshare -m true", "nsenter -t 1 -m true", "insmod /dev/null", "dmesg",
+    "swapoff /dev/null", "renice -n -5 1", "ip link add veth0 type veth",
+    "mknod /tmp/disk b 254 0", ": >> /proc/sys/kernel/panic", ": >> /proc/sysrq-trigger",
+    ": >> /sys/kernel/uevent_helper", "[ -e /sys/fs/cgroup/release_agent ]",
+)
+
+
+@pytest.mark.parametrize("line", FORBIDDEN)
 def test_hd02_what_could_harm_the_host_fails(minirun, line):
     assert minirun("run", "--rm", "tiny", "sh", "-c", f"{line} || exit 99").returncode == 99
 
 
 @pytest.mark.parametrize("path", MASKED)
 def test_hd03_masked_paths_show_nothing(inside, path):
-    """A file is /dev/null, a directory an empty one; what this kernel lacks cannot be seen either."""
+    """A file is /dev/null, a directory an empty one; what the kernel lacks is not there at all."""
     assert inside(f"[ -d {path} ] && ls -A {path} || cat {path} 2>/dev/null; true") == ""
 
 
@@ -110,8 +114,8 @@ def test_hd04_the_mounts_have_the_options_that_the_table_says(inside):
 
 def test_hd04_only_the_default_devices_open(minirun):
     """The cgroup denies what mknod(2) could still name: here the first disk and /dev/mem."""
-    devices = "for d in 'b 8 0' 'b 254 0' 'c 1 1' 'c 10 229'; do"
-    line = f"{devices} rm -f /x; mknod /x $d && cat /x >/dev/null 2>&1 && echo opened $d; done; true"
+    line = ("for device in 'b 8 0' 'b 254 0' 'c 1 1' 'c 10 229'; do rm -f /x; mknod /x $device && "
+            "(: < /x) 2> /dev/null && echo opened $device; done; true")
     assert minirun.ok("run", "--rm", "--cap-add", "MKNOD", "tiny", "sh", "-c", line) == ""
 
 
@@ -167,7 +171,7 @@ def test_hd09_privileged_says_so_and_gives_everything(minirun):
 TRAP = "import os; os.open('/TRAPPED-%s', os.O_CREAT); print('TRAPPED %s')\n"
 MODULES = ("os", "warnings", "encodings/__init__", "encodings/utf_8", "encodings/idna", "json",
            "ctypes", "signal", "struct", "errno", "traceback", "subprocess", "socket", "stat",
-           "re", "enum", "locale", "codecs", "io", "sitecustomize", "usercustomize", "minirun/errors")
+           "re", "enum", "locale", "codecs", "io", "sitecustomize", "minirun/errors")
 
 
 @pytest.mark.parametrize("command, code", [
