@@ -38,7 +38,9 @@ def test_challenges(header, challenges):
 
 @pytest.mark.parametrize("header", [
     'Bearer realm="a" service="b"', 'Bearer realm="unended', "realm=x",
-    'Bearer realm="a",realm="b"', 'Bearer realm="a",REALM="b"', "\x00", "Bearer =x", 'Bearer "x"', "Bearer realm=a b=c d", "@",
+    'Bearer realm="a",realm="b"', 'Bearer realm="a",REALM="b"', "\x00", "Bearer =x",
+    'Bearer "x"',
+    "Bearer realm=a b=c d", "@",
 ])
 def test_rg11_challenges_that_make_no_sense(header):
     with pytest.raises(ValueError, match="makes no sense"):

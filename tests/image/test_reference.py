@@ -85,7 +85,8 @@ def test_hints(text, hint):
 
 @pytest.mark.parametrize("text", [
     "sha256:../../etc", f"sha256:{'F' * 64}", "sha256:abc", f"md5:{'a' * 32}", "sha256:", "",
-    "sha256", f":{F64}", f"sha256:{F64}\n", f"sha256:{'é' * 64}", f"sha256:{'٣' * 64}", f"sha256:{F64}/..",
+    "sha256", f":{F64}", f"sha256:{F64}\n", f"sha256:{'é' * 64}", f"sha256:{'٣' * 64}",
+    f"sha256:{F64}/..",
 ])
 def test_im22_digests_that_are_not(text):
     with pytest.raises(InvalidReference):
