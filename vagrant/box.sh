@@ -48,6 +48,8 @@ MODULES=list
 COMPRESS=zstd
 END
 printf '%s\n' virtio_pci virtio_blk virtio_net ext4 | put etc/initramfs-tools/modules
+printf '%s\n' '127.0.0.1 localhost' '127.0.1.1 minirun' | put etc/hosts
+echo minirun | put etc/hostname
 put etc/fstab << 'END'
 /dev/vda / ext4 rw,noatime 0 1
 END
@@ -92,7 +94,6 @@ mmdebstrap --quiet --variant=minbase --mode=root \
     --customize-hook="chroot \"\$1\" useradd --create-home --shell /bin/bash vagrant" \
     --customize-hook="cp -r $files/. \"\$1/\"" \
     --customize-hook="chroot \"\$1\" chown -R vagrant: /home/vagrant" \
-    --customize-hook="echo minirun > \"\$1/etc/hostname\"" \
     --customize-hook="chroot \"\$1\" systemctl --quiet enable systemd-networkd ssh serial-getty@ttyS0" \
     --customize-hook="chroot \"\$1\" systemctl --quiet mask systemd-networkd-wait-online" \
     "$VERSION_CODENAME" "$scratch/root" "$scratch/sources.list"
@@ -114,5 +115,5 @@ Vagrant.configure("2") do |config|
   end
 end
 END
-tar -czf "$scratch/out" ./*
+tar -cf "$scratch/out" ./*
 mv "$scratch/out" "$out"
