@@ -51,6 +51,7 @@ MOUNT_ATTR_IDMAP, MOUNT_ATTR_NOSYMFOLLOW = 0x100000, 0x200000
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS = 0x1, 0x2, 0x4
 RESOLVE_BENEATH, RESOLVE_IN_ROOT = 0x8, 0x10
 AT_FDCWD, AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH, AT_RECURSIVE = -100, 0x100, 0x1000, 0x8000
+CLOSE_RANGE_CLOEXEC = 4
 RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT = 1, 2, 4
 
 # unshare(2), setns(2)
@@ -145,6 +146,7 @@ _prlimit = _prototype("prlimit", c_int, c_int, c_void_p, c_void_p)
 _fstatfs = _prototype("fstatfs", c_int, c_void_p)
 _signalfd = _prototype("signalfd", c_int, c_void_p, c_int)
 _sigprocmask = _prototype("sigprocmask", c_int, c_void_p, c_void_p)
+_signal = _prototype("signal", c_int, c_void_p)
 _personality = _prototype("personality", c_ulong)
 _seccomp = _prototype("seccomp", c_uint, c_uint, c_void_p, number=317 if _X86 else 277)
 _bpf = _prototype("bpf", c_int, c_void_p, c_uint, number=321 if _X86 else 280)
@@ -358,6 +360,11 @@ def _signal_set(signals: Sequence[int]) -> Any:
 def sigprocmask(how: int, signals: Sequence[int]) -> None:
     """sigprocmask(2): ``how`` is 0 to block, 1 to unblock, 2 to block these and no others."""
     _sigprocmask(how, _signal_set(signals), None)
+
+
+def signal_default(signal: int) -> None:
+    """signal(2) with SIG_DFL: the signal does again what signal(7) says."""
+    _signal(signal, None)
 
 
 def signalfd(signals: Sequence[int]) -> int:

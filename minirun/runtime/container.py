@@ -1,0 +1,196 @@
+"""A container as the host remembers it: a directory below ``--root``, and what it says.
+
+    ROOT/ID/config.json    the bundle's, as it was at ``create``: later edits change nothing
+    ROOT/ID/state.json     written before anything is made: bundle, cgroups, then the pid
+    ROOT/ID/start          the socket that ``start`` connects to; gone once the command was started
+
+No daemon watches containers, so ``status`` is never stored: it is worked out from what is there.
+``start`` exists and the process lives: "created". The process lives: "running". A pid counts only
+with the start time that was noted with it, for the kernel uses numbers again.
+
+Each command that changes a container holds a flock(2) on its directory, which dies with its holder.
+``delete`` removes the directory last, so a delete that was interrupted can be done again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from minirun.errors import NotFound, StateError, UsageError, printable
+from minirun.runtime import document
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minirun.runtime.cgroup import Cgroup
+
+VERSION = "1.2.0"  # of the runtime-spec
+ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+ID_LENGTH = 255  # of a file name
+
+CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
+ALLOWED = {  # operation: the states it is allowed in
+    "start": (CREATED,),
+    "kill": (CREATED, RUNNING, PAUSED),
+    "delete": (STOPPED,),
+}
+
+
+def check_id(container_id: str) -> str:
+    """A name that is safe as a file name, before it is used as one."""
+    good = (
+        0 < len(container_id) <= ID_LENGTH
+        and ID_CHARACTERS.issuperset(container_id)
+        and container_id not in (".", "..")
+        and not container_id.startswith("-")
+    )
+    if not good:
+        raise UsageError(
+            f"invalid container ID: {printable(container_id)!r}",
+            hint="letters, digits and _+-. only, at most 255, not beginning with -",
+        )
+    return container_id
+
+
+class Container:
+    """One container; ``state`` is its state.json. Make one with ``create`` or ``load``."""
+
+    def __init__(self, root: str, container_id: str) -> None:
+        self.id = check_id(container_id)
+        self.directory = os.path.join(root, container_id)
+        self.state: dict[str, Any] = {}
+
+    @classmethod
+    def create(cls, root: str, container_id: str, bundle: str, config: bytes) -> Container:
+        """A new container's directory, locked. ``config`` is the text of config.json."""
+        container = cls(root, container_id)
+        os.makedirs(root, mode=0o711, exist_ok=True)
+        try:
+            os.mkdir(container.directory, 0o700)
+        except FileExistsError:
+            raise StateError(
+                f"container with id {container_id} exists already",
+                hint=f"choose another, or: minirun-oci delete --force {container_id}",
+            ) from None
+        container.lock()
+        container.write("config.json", config)
+        container.save(id=container_id, bundle=bundle, pid=None)
+        return container
+
+    @classmethod
+    def load(cls, root: str, container_id: str, *, lock: bool = True) -> Container:
+        """The container of that ID. With ``lock``, once nobody else is at work on it."""
+        container = cls(root, container_id)
+        try:
+            if lock:
+                container.lock()
+            container.state = document.loads(container.read("state.json"), "state.json")
+        except FileNotFoundError:
+            if not os.path.isdir(container.directory):
+                raise NotFound(f"container {container_id!r} does not exist") from None
+            container.state = {"id": container_id, "bundle": "", "pid": None}  # killed early on
+        return container
+
+    def lock(self) -> None:
+        """Wait until no other command is at work on this container; held until this process ends."""
+        self.lock_fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self.lock_fd, fcntl.LOCK_EX)
+
+    def unlock(self) -> None:
+        os.close(self.lock_fd)
+        del self.lock_fd
+
+    def path(self, name: str) -> str:
+        return os.path.join(self.directory, name)
+
+    def read(self, name: str) -> bytes:
+        with open(self.path(name), "rb") as file:
+            return file.read()
+
+    def write(self, name: str, data: bytes) -> None:
+        write_whole(self.path(name), data)
+
+    def save(self, **changes: Any) -> None:
+        """Write state.json with these changes."""
+        self.state.update(changes)
+        self.write("state.json", document.dumps(self.state).encode())
+
+    def config(self) -> dict[str, Any]:
+        """The config.json that the container was created with."""
+        config: dict[str, Any] = document.loads(self.read("config.json"), "config.json")
+        return config
+
+    def cgroup(self) -> Cgroup | None:
+        """Where its processes are counted and limited; None if it died before that was decided."""
+        from minirun.runtime.cgroup import Cgroup
+
+        record = self.state.get("cgroup")
+        return Cgroup.from_json(record) if record else None
+
+    def status(self) -> str:
+        """created, running, stopped, or creating: see the module's docstring."""
+        pid = self.state["pid"]
+        if pid is None:
+            return CREATING if self.is_locked() else STOPPED
+        if start_time(pid) != self.state["startTime"]:
+            return STOPPED
+        return CREATED if os.path.exists(self.path("start")) else RUNNING
+
+    def is_locked(self) -> bool:
+        """Is another command at work on it? (Always false of one that we have locked.)"""
+        fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return not hasattr(self, "lock_fd")
+        finally:
+            os.close(fd)
+        return False
+
+    def require(self, operation: str) -> None:
+        """Refuse what the container's status does not allow (ALLOWED)."""
+        status = self.status()
+        if status not in ALLOWED[operation]:
+            # The words "container not running" are what containerd looks for.
+            why = "container not running: " if operation == "kill" else ""
+            raise StateError(f"{why}cannot {operation} container {self.id!r} that is {status}")
+
+    def report(self, status: str | None = None) -> dict[str, Any]:
+        """The state of the runtime-spec, as ``state`` prints it and hooks read it."""
+        status = status or self.status()
+        report = {"ociVersion": VERSION, "id": self.id, "status": status}
+        if status != STOPPED and self.state["pid"]:
+            report["pid"] = self.state["pid"]
+        report["bundle"] = self.state["bundle"]
+        if self.state.get("annotations"):
+            report["annotations"] = self.state["annotations"]
+        return report
+
+    def remove(self) -> None:
+        """Forget the container. What other commands need in order to do this again goes last."""
+        for name in sorted(os.listdir(self.directory), key="state.json".__eq__):
+            os.unlink(self.path(name))
+        os.rmdir(self.directory)
+
+
+def write_whole(path: str, data: bytes) -> None:
+    """A file that readers see whole or not at all: the new one takes the name of the old."""
+    fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    with open(fd, "wb") as file:
+        file.write(data)
+    os.rename(path + ".new", path)
+
+
+def start_time(pid: int) -> int | None:
+    """When a process was started, in ticks since boot; None when there is none, or only a zombie.
+
+    proc_pid_stat(5): the name of the program, in brackets, may itself contain brackets and blanks.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            words = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if words[0] in (b"Z", b"X") else int(words[19])

@@ -1,0 +1,258 @@
+"""The parent half: how a container comes into being, is started, and ends.
+
+``create`` takes STEPS; the child half is in init.py, and sync.py draws how they talk. When a step
+fails, on either side, everything made so far is undone. What has to be undone is written down before
+it is made, so that after a ``kill -9`` of this process ``delete --force`` can still do it.
+
+Interface: prepare, create, start, kill, delete, destroy.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
+
+from minirun import errors, linux
+from minirun.runtime import cgroup as cgroups
+from minirun.runtime import document, hooks, init, namespaces, signals, sync, trampoline
+from minirun.runtime import spec as specs
+from minirun.runtime.container import Container, start_time
+from minirun.runtime.step import take
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minirun.runtime.init import Setup
+    from minirun.runtime.spec import Spec
+
+
+def prepare(root: str, container_id: str, bundle: str, spec: Spec, text: bytes) -> Setup:
+    """Decide what can be decided before anything is made; makes the container's directory only."""
+    resources = specs.get(spec, "linux.resources") or {}
+    cgroup = cgroups.prepare(specs.get(spec, "linux.cgroupsPath"), container_id, resources)
+    return init.Setup(Container.create(root, container_id, bundle, text), spec, cgroup)
+
+
+def create(setup: Setup) -> None:
+    """Make the container; afterwards it is "created", and its command waits for ``start``."""
+    try:
+        take(STEPS, setup, setup.explainer)
+    except BaseException:
+        destroy(setup.container)
+        raise
+
+
+def record(setup: Setup) -> None:
+    """Write down what will be made, and open the door that "start" will knock at.
+
+    why:    who is killed now must leave enough behind for others to clean up
+    shell:  cat /run/minirun/oci/ID/state.json
+    man:    unix(7), flock(2)
+    """
+    annotations = setup.spec.get("annotations") or {}
+    setup.container.save(cgroup=setup.cgroup.to_json(), annotations=annotations)
+    listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
+    listener.bind(f"/proc/self/fd/{setup.container.lock_fd}/start")  # any length of path
+    listener.listen(1)
+    setup.listener = listener
+
+
+def make_cgroup(setup: Setup) -> None:
+    """Make the cgroup in which the container's processes are counted and limited.
+
+    why:    a limit on one process is escaped by starting another; a cgroup's is not
+    shell:  mkdir /sys/fs/cgroup/minirun/ID
+    man:    cgroups(7)
+    """
+    setup.cgroup.make()
+
+
+def fork_child(setup: Setup) -> None:
+    """Fork the process that goes into the namespaces, and answer it until it has forked the init.
+
+    why:    what we unshare ourselves we could not leave again
+    shell:  unshare --fork …
+    man:    fork(2), unshare(2), prctl(2) (PR_SET_CHILD_SUBREAPER)
+    """
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)  # the grandchild becomes our child
+    child = linux.fork()
+    if child == 0:
+        setup.become_child()
+        init.first_child(setup)
+    setup.end_of_child.close()
+    setup.listener.close()  # the child has it; when that dies, nobody shall answer the door
+    message = _next(setup)
+    if message[0] == "maps":
+        namespaces.write_maps(setup.spec, child)
+        setup.channel.send("go")
+        message = _next(setup)
+    os.waitpid(child, 0)
+    pid = message[1]
+    setup.container.save(pid=pid, startTime=start_time(pid))
+
+
+def prepare_init(setup: Setup) -> None:
+    """Set what only a process outside can set of the container's first one, and let it go on.
+
+    why:    its own user namespace may not allow it to
+    shell:  echo 500 > /proc/PID/oom_score_adj
+    man:    proc_pid_oom_score_adj(5)
+    """
+    pid = setup.container.state["pid"]
+    score = setup.process.get("oomScoreAdj")
+    if score is not None:
+        linux.write_file(f"/proc/{pid}/oom_score_adj", str(score))
+    setup.channel.send("go", pid)
+
+
+def limit(setup: Setup) -> None:
+    """Wait until all is mounted, set the limits of the cgroup, and run the hooks for this moment.
+
+    why:    limits come now, so that they bind the command and not the making of its devices
+    shell:  echo 64M > /sys/fs/cgroup/minirun/ID/memory.max
+    man:    cgroups(7)
+    """
+    message, setup.master = setup.channel.receive()
+    _expect(setup, message)
+    if setup.master is not None and setup.console_socket:
+        from minirun.runtime import terminal
+
+        terminal.send_master(setup.console_socket, setup.master)
+    setup.cgroup.apply(setup.linux("resources") or {})
+    for kind in ("prestart", "createRuntime"):
+        hooks.run(setup.spec, kind, setup.container.report("creating"))
+    setup.channel.send("go")
+
+
+def await_ready(setup: Setup) -> None:
+    """Wait until nothing but the command is left to do, and set its resource limits.
+
+    why:    a limit such as RLIMIT_AS must not hit Python; raising one needs our powers
+    shell:  prlimit --pid PID --nofile=1024:4096
+    man:    prlimit(2), getrlimit(2)
+    """
+    message = _next(setup)
+    setup.container.save(suspicion=message[1])
+    if not (setup.spec.get("hooks") or {}).get("startContainer"):
+        setup.channel.receive()  # an error, or the end of file that execve(2) brings
+    for limit in setup.process.get("rlimits") or []:
+        number = specs.RLIMITS[limit["type"]]
+        try:
+            linux.prlimit(setup.container.state["pid"], number, limit["soft"], limit["hard"])
+        except PermissionError as error:
+            raise errors.StepError(
+                f"process.rlimits: {limit['type']} cannot be raised to {limit['hard']}: {error.strerror}",
+                hint="ulimit -H shows what we may set at most without CAP_SYS_RESOURCE",
+            ) from error
+
+
+STEPS = (record, make_cgroup, fork_child, prepare_init, limit, await_ready)
+
+
+def _next(setup: Setup) -> list[Any]:
+    message, _ = setup.channel.receive()
+    return _expect(setup, message)
+
+
+def _expect(setup: Setup, message: list[Any]) -> list[Any]:
+    """The message, unless it is the end of file: then the child was killed, and not by us."""
+    if message:
+        return message
+    if setup.cgroup.oom_kills():
+        raise errors.StepError(
+            "killed by the out-of-memory killer before the command was started",
+            hint=f"the memory limit of {setup.cgroup.memory_limit()} bytes is too small",
+        )
+    raise errors.StepError("the container's first process was killed during its set-up")
+
+
+def start(container: Container, spec: dict[str, Any]) -> list[errors.Error]:
+    """Let the command of a created container run; returns warnings.
+
+    Whoever listens at the door is the container's first process. End of file means that execve(2)
+    went well. If it did not, the reason comes instead, and is raised.
+    """
+    container.require("start")
+    connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
+    try:
+        connection.connect(f"/proc/self/fd/{container.lock_fd}/start")
+        os.unlink(container.path("start"))
+        answer = connection.recv(sync.PACKET)
+    except (ConnectionRefusedError, ConnectionResetError):
+        raise errors.StateError(f"container {container.id!r} died before it was started") from None
+    finally:
+        connection.close()
+    if answer:
+        raise _failure(container, spec, answer)
+    return _after_start(container, spec)
+
+
+def _after_start(container: Container, spec: dict[str, Any]) -> list[errors.Error]:
+    if not (spec.get("hooks") or {}).get("poststart"):
+        return []
+    return hooks.run_all_warning(spec, "poststart", container.report("running"))
+
+
+def _failure(container: Container, spec: dict[str, Any], answer: bytes) -> errors.Error:
+    """Why the command was not executed, from what came through the door."""
+    if len(answer) != trampoline.ERROR_SIZE:
+        return sync.error_from(document.loads(answer, "start"))
+    name, number = trampoline.report(answer)
+    reason = os.strerror(number)
+    if name != "execve":
+        return errors.StepError(f"step execute failed: {name}: {reason}")
+    command = errors.printable(spec["process"]["args"][0])
+    message = f"{command}: {reason[:1].lower()}{reason[1:]}"
+    if suspicion := container.state.get("suspicion"):
+        message += f": {suspicion}"
+    if number in (errno.ENOENT, errno.ENOTDIR):
+        return errors.CommandNotFound(message)
+    return errors.CommandNotExecutable(message)
+
+
+def kill(container: Container, signal: int, *, everyone: bool = False) -> None:
+    """Send a signal to the container's first process, or to all of them."""
+    cgroup = container.cgroup()
+    if everyone and cgroup:
+        for pid in cgroup.pids():
+            _signal(pid, signal)
+        return
+    container.require("kill")
+    pid, started = container.state["pid"], container.state["startTime"]
+    pidfd = os.pidfd_open(pid)
+    if start_time(pid) == started:  # checked with the pidfd in hand: it cannot become another's
+        linux.pidfd_send_signal(pidfd, signal)
+    os.close(pidfd)
+
+
+def _signal(pid: int, signal: int) -> None:
+    try:
+        linux.kill(pid, signal)
+    except ProcessLookupError:
+        pass
+
+
+def delete(container: Container, *, force: bool = False) -> list[errors.Error]:
+    """Remove what ``create`` made of a stopped container, or with ``force`` of any; warnings."""
+    if not force:
+        container.require("delete")
+    return destroy(container)
+
+
+def destroy(container: Container) -> list[errors.Error]:
+    """Kill what is left of the container and remove all traces. Can be done again if interrupted."""
+    cgroup = container.cgroup()
+    pid = container.state["pid"]
+    if pid and start_time(pid) == container.state["startTime"]:
+        _signal(pid, signals.KILL)
+    if cgroup:
+        cgroup.kill()
+        cgroup.delete()
+    failures = []
+    if pid:
+        spec = container.config()
+        failures = hooks.run_all_warning(spec, "poststop", container.report("stopped"))
+    container.remove()
+    return failures

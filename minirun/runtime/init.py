@@ -1,0 +1,436 @@
+"""The child half of ``create``: a process that becomes the container, step by step.
+
+Read FIRST_STEPS and STEPS: that is the order of everything. sync.py draws how the parent (create.py)
+and the two children talk. All steps work on one ``Setup``.
+
+Two rules hold in this file. Nothing may be imported from ``enter_root`` on, for the files that Python
+would find are the container's then. And what must be written to /proc is written before that, to the
+host's /proc, for the container's may be anything.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+
+from minirun import errors, linux
+from minirun.runtime import command, devices, hooks, namespaces, powers, rootfs, signals, trampoline
+from minirun.runtime import spec as specs
+from minirun.runtime.step import take
+from minirun.runtime.sync import Channel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Callable
+    from typing import Any
+
+    from minirun.runtime.cgroup import Cgroup
+    from minirun.runtime.container import Container
+    from minirun.runtime.step import Explainer
+
+SIG_SETMASK = 2
+F_SEAL_ALL = 0xF  # no seal may be added, no shrinking, growing, writing: memfd_create(2)
+MFD_EXEC = 0x10
+
+
+class Setup:
+    """What the steps work on."""
+
+    def __init__(self, container: Container, spec: dict[str, Any], cgroup: Cgroup) -> None:
+        self.container = container
+        self.spec = spec
+        self.process: dict[str, Any] = spec["process"]
+        self.cgroup = cgroup
+        self.bundle: str = container.state["bundle"]
+        # what the command line says
+        self.explainer: Explainer | None = None
+        self.console_socket = ""
+        self.preserved = 0  # how many file descriptors above 2 the command is to have
+        self.new_keyring = True
+        # what steps leave behind for later ones
+        self.channel, self.end_of_child = Channel.pair()
+        self.listener: socket  # what "start" connects to
+        self.root: rootfs.Root
+        self.null = self.image = self.image_reader = self.last_cap = -1
+        self.master: int | None = None  # of the terminal
+        self.path = self.suspicion = ""  # of the command
+        self.filter, self.filter_flags = b"", 0
+
+    def become_child(self) -> None:
+        """Keep the child's end of the conversation only, and not the parent's lock."""
+        self.channel.close()
+        self.container.unlock()
+        self.channel = self.end_of_child
+
+    def tell(self) -> None:
+        """Let the explainer speak, if there is one, before a step that does not return."""
+        if self.explainer:
+            self.explainer.finish()
+
+    def linux(self, field: str) -> Any:
+        return (self.spec.get("linux") or {}).get(field)
+
+
+def first_child(setup: Setup) -> None:
+    """The life of the first child. It never returns."""
+    _live(setup, FIRST_STEPS)
+
+
+def _live(setup: Setup, steps: tuple[Callable[[Setup], None], ...]) -> None:
+    """Take steps, and send home what goes wrong."""
+    try:
+        take(steps, setup, setup.explainer)
+    except errors.Error as error:
+        setup.channel.send_error(error)
+    except BaseException as error:
+        setup.channel.send_error(errors.Error(f"{type(error).__name__}: {error}"))
+    os._exit(errors.Error.exit_code)
+
+
+def enter_cgroup(setup: Setup) -> None:
+    """Enter the container's cgroup; all that come from this process will be in it.
+
+    why:    before the cgroup namespace, whose root is where we are when it is made
+    shell:  echo $$ > /sys/fs/cgroup/minirun/ID/cgroup.procs
+    man:    cgroups(7)
+    """
+    setup.cgroup.enter()
+
+
+def join_namespaces(setup: Setup) -> None:
+    """Join the namespaces that config.json gives by path, and make a new user namespace.
+
+    why:    in a user namespace root is an ordinary user of the host; it comes first, so that the
+            other namespaces belong to it
+    shell:  nsenter --net=/run/netns/N …; unshare --user --map-root-user
+    man:    user_namespaces(7), setns(2)
+    """
+    namespaces.join(setup.spec)
+    if specs.is_new(setup.spec, "user"):
+        linux.unshare(linux.CLONE_NEWUSER)
+        setup.channel.send("maps")
+        setup.channel.expect("go")
+    if "user" in specs.namespaces(setup.spec):
+        linux.setresgid(0, 0, 0)
+        linux.setresuid(0, 0, 0)
+
+
+def new_namespaces(setup: Setup) -> None:
+    """Make the other namespaces: from here on the process sees its own world.
+
+    why:    each one is a table of the kernel: mounts, processes, network, names, …
+    shell:  unshare --mount --uts --ipc --net --cgroup --time --pid --fork
+    man:    namespaces(7), unshare(2)
+    """
+    linux.unshare(namespaces.new_flags(setup.spec))
+    namespaces.set_time_offsets(setup.spec)
+
+
+def fork_init(setup: Setup) -> None:
+    """Fork the container's first process, and end.
+
+    why:    a PID namespace begins with the next child, which gets number 1 in it
+    man:    pid_namespaces(7), fork(2)
+    """
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)  # no process that is in there already may look into us
+    pid = linux.fork()
+    if pid:
+        setup.channel.send("pid", pid)
+        setup.tell()
+        os._exit(0)
+    _live(setup, STEPS)
+
+
+def await_parent(setup: Setup) -> None:
+    """Wait until the parent has recorded us, then begin a session and start with clean signals.
+
+    why:    a terminal of the host must not be ours to type into; a keyring neither to read
+    shell:  setsid …; keyctl new_session
+    man:    setsid(2), session-keyring(7), ioctl_tty(2) (TIOCSTI)
+    """
+    (_, setup.container.state["pid"]), _ = setup.channel.expect("go")
+    linux.setsid()
+    linux.signal_default(signals.PIPE)  # Python ignores these two, and what is ignored stays so
+    linux.signal_default(signals.XFSZ)
+    linux.sigprocmask(SIG_SETMASK, ())
+    os.umask(0)
+    if setup.new_keyring:
+        linux.keyctl(linux.KEYCTL_JOIN_SESSION_KEYRING, f"_ses.{setup.container.id}")
+
+
+def set_names(setup: Setup) -> None:
+    """Set the host name, the sysctls of our namespaces, and bring up "lo".
+
+    why:    they belong to namespaces; written through the host's /proc, which we can trust
+    shell:  hostname NAME; sysctl -w net.ipv4.ip_forward=1; ip link set lo up
+    man:    uts_namespaces(7), network_namespaces(7)
+    """
+    if setup.spec.get("hostname"):
+        linux.sethostname(setup.spec["hostname"])
+    if setup.spec.get("domainname"):
+        linux.setdomainname(setup.spec["domainname"])
+    if specs.is_new(setup.spec, "network"):
+        namespaces.raise_loopback()
+    for name, value in (setup.linux("sysctl") or {}).items():
+        path = name if "/" in name else name.replace(".", "/")
+        linux.write_file(f"/proc/sys/{path}", value)
+
+
+def borrow_from_host(setup: Setup) -> None:
+    """Open what we need of the host while its files are still there.
+
+    why:    /dev/null to hide files behind; a memfd for the program that will start the command
+    man:    memfd_create(2), null(4)
+    """
+    setup.null = devices.open_null()
+    setup.last_cap = int(_read("/proc/sys/kernel/cap_last_cap"))
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        setup.image = os.memfd_create("minirun-oci:init", flags | MFD_EXEC)
+    except OSError:
+        setup.image = os.memfd_create("minirun-oci:init", flags)  # before Linux 6.3
+    setup.image_reader = os.open(f"/proc/self/fd/{setup.image}", os.O_RDONLY | os.O_CLOEXEC)
+    if setup.linux("seccomp"):
+        from minirun.runtime import seccomp
+
+        setup.filter = seccomp.compile(setup.linux("seccomp"), os.uname().machine)
+        setup.filter_flags = seccomp.flags(setup.linux("seccomp"))
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
+def make_private(setup: Setup) -> None:
+    """Make every mount private.
+
+    why:    systemd shares "/", so what we mount would show up on the host
+    shell:  mount --make-rprivate /
+    man:    mount_namespaces(7)
+    """
+    wanted = (setup.linux("rootfsPropagation") or "private").removeprefix("r")
+    if wanted == "shared":  # asked for: mounts made in the container's volumes show up outside
+        parent = rootfs.mount_point(os.path.join(setup.bundle, setup.spec["root"]["path"]))
+        linux.mount(None, parent, None, linux.MS_PRIVATE)
+    else:
+        flag = linux.MS_SLAVE if wanted == "slave" else linux.MS_PRIVATE
+        linux.mount(None, "/", None, linux.MS_REC | flag)
+
+
+def bind_root(setup: Setup) -> None:
+    """Bind the root file system onto itself.
+
+    why:    pivot_root(2) wants a mount point
+    shell:  mount --rbind rootfs rootfs
+    man:    mount(8), open_tree(2), move_mount(2)
+    """
+    setup.root = rootfs.Root(os.path.join(setup.bundle, setup.spec["root"]["path"]))
+
+
+def mount_all(setup: Setup) -> None:
+    """Mount what config.json lists, in its order: /proc, /dev, volumes, …
+
+    why:    a container sees files of the kernel's and of the host's only where they are mounted
+    shell:  mount -t proc proc rootfs/proc; mount --bind /srv/data rootfs/data; …
+    man:    mount(8), fsopen(2), openat2(2), proc(5)
+    """
+    for index, mount in enumerate(setup.spec.get("mounts") or []):
+        place = f"mounts[{index}]"
+        if mount.get("type") == "cgroup":
+            setup.root.mount_cgroup(mount, setup.cgroup, place)
+        else:
+            setup.root.mount(mount, setup.bundle, place)
+
+
+def make_devices(setup: Setup) -> None:
+    """Make the device files and links of /dev.
+
+    why:    programs expect /dev/null, /dev/urandom, /dev/tty and a few more
+    shell:  mknod -m 666 rootfs/dev/null c 1 3; ln -s /proc/self/fd rootfs/dev/fd
+    man:    mknod(2), null(4), random(4), tty(4)
+    """
+    devices.make_all(setup.root, setup.spec)
+
+
+def open_terminal(setup: Setup) -> None:
+    """Open a pseudo-terminal in the container's /dev/pts and make it stdin, stdout and stderr.
+
+    why:    so that a shell inside has job control; its other end goes to who shows it to a person
+    shell:  script -c 'sh' /dev/null
+    man:    pty(7), pts(4), ioctl_tty(2)
+    """
+    if not setup.process.get("terminal"):
+        return
+    from minirun.runtime import terminal
+
+    setup.master, slave = terminal.open_pair(setup.root, setup.process.get("consoleSize"))
+    devices.make_console(setup.root, slave)
+    terminal.become_controlling(slave)
+
+
+def report_mounted(setup: Setup) -> None:
+    """Let the parent set the limits and run the hooks that expect all mounts; run those of ours.
+
+    why:    limits come after the devices were made, which they may forbid
+    man:    cgroups(7)
+    """
+    setup.channel.send("mounted", fd=setup.master)
+    setup.channel.expect("go")
+    hooks.run(setup.spec, "createContainer", setup.container.report("creating"))
+
+
+def protect_paths(setup: Setup) -> None:
+    """Make paths read-only, hide others, and the root read-only if asked for.
+
+    why:    /proc and /sys have switches of the whole machine, and things to read about it
+    shell:  mount --bind -o ro rootfs/proc/sys rootfs/proc/sys; mount --bind /dev/null rootfs/proc/kcore
+    man:    mount_setattr(2), proc(5)
+    """
+    for path in dict.fromkeys(setup.linux("readonlyPaths") or []):
+        setup.root.make_readonly(path)
+    for path in dict.fromkeys(setup.linux("maskedPaths") or []):
+        setup.root.mask(path, setup.null)
+    if setup.spec["root"].get("readonly"):
+        setup.root.seal()
+
+
+def enter_root(setup: Setup) -> None:
+    """Enter the root: the host's files are gone from here on.
+
+    why:    unlike chroot(2), after pivot_root(2) no mount is left through which to get out
+    shell:  cd rootfs; pivot_root . .; umount -l .
+    man:    pivot_root(2)
+    """
+    setup.root.enter()
+    wanted = (setup.linux("rootfsPropagation") or "").removeprefix("r")
+    if wanted in ("shared", "unbindable"):
+        flag = linux.MS_SHARED if wanted == "shared" else linux.MS_UNBINDABLE
+        linux.mount(None, "/", None, linux.MS_REC | flag)
+
+
+def enter_directory(setup: Setup) -> None:
+    """Go to the working directory, and make sure that it lies in the container.
+
+    why:    a path such as /proc/self/fd/7 may lead to a directory of the host (CVE-2024-21626)
+    shell:  cd /work
+    man:    chdir(2), openat2(2), getcwd(2)
+    """
+    path = setup.process["cwd"]
+    try:
+        fd = setup.root.make(path, directory=True)
+        linux.fchdir(fd)
+        os.close(fd)
+        os.getcwd()
+    except OSError as error:
+        shown, outside = errors.printable(path), error.errno in (errno.ELOOP, errno.ENOENT)
+        why = "it leads outside the container" if outside else error.strerror
+        raise errors.StepError(f"process.cwd: cannot enter {shown}: {why}") from error
+
+
+def find_command(setup: Setup) -> None:
+    """Find the command's file, as a shell would.
+
+    why:    what cannot be run is better said by "create", with the reason, than by "start"
+    shell:  command -v sh
+    man:    execvp(3), execve(2), elf(5)
+    """
+    environment = setup.process.setdefault("env", [])
+    setup.path, setup.suspicion = command.find(setup.process["args"][0], environment)
+    if not any(entry.startswith("HOME=") for entry in environment):
+        uid = (setup.process.get("user") or {}).get("uid") or 0
+        environment.append(f"HOME={command.home(uid)}")
+
+
+def execute(setup: Setup) -> None:
+    """Wait for "start", give up all powers but those granted, and execute the command.
+
+    why:    last, because the set-up needed them; made by the trampoline, see trampoline.py
+    shell:  setpriv --bounding-set -all --no-new-privs --reuid 1000 --regid 1000 --clear-groups CMD
+    man:    capabilities(7), seccomp(2), execve(2)
+    """
+    user = setup.process.get("user") or {}
+    _own_standard_streams(user.get("uid") or 0, bool(setup.process.get("terminal")))
+    os.umask(0o022 if user.get("umask") is None else user["umask"])
+    door = 3 + setup.preserved
+    calls: list[trampoline.Call]
+    if (setup.spec.get("hooks") or {}).get("startContainer"):
+        kept, error_fd = _wait_for_start(setup), door
+        calls = [("fcntl", door, fcntl.F_SETFD, fcntl.FD_CLOEXEC)]
+    else:
+        # accept(2) takes the lowest free number, which is the one after the listener's.
+        kept, error_fd = setup.listener.fileno(), door + 1
+        calls = [("accept4", door, 0, 0, os.O_CLOEXEC), ("close", door)]
+        setup.channel.send("ready", setup.suspicion)
+    calls += powers.calls(setup.process, setup.last_cap, setup.filter, setup.filter_flags)
+    arguments, environment = setup.process["args"], setup.process["env"]
+    calls.append(("execve", _text(setup.path), _texts(arguments), _texts(environment)))
+    for name, *values in calls:
+        linux.told(str(name), tuple(values), 0)
+    _become(setup, trampoline.build(calls, error_fd), kept, door)
+
+
+def _text(text: str) -> bytes:
+    return os.fsencode(text) + b"\0"
+
+
+def _texts(texts: list[str]) -> list[trampoline.Argument]:
+    return [*map(_text, texts), 0]
+
+
+def _own_standard_streams(uid: int, terminal: bool) -> None:
+    """Let the command's user open /dev/stdout anew. Terminals and files of the host's, which others
+    use too, keep their owner."""
+    for fd in (0, 1, 2):
+        if terminal or stat.S_ISFIFO(os.fstat(fd).st_mode):
+            try:
+                os.fchown(fd, uid, -1)
+            except OSError:
+                pass  # of another user namespace; the open file works all the same
+
+
+def _wait_for_start(setup: Setup) -> int:
+    """Wait here, not in the trampoline, and run the startContainer hooks; the connection's fd."""
+    setup.channel.send("ready", setup.suspicion)
+    connection, _ = setup.listener.accept()
+    setup.listener.close()
+    setup.channel = type(setup.channel)(connection)  # from now on "start" is whom to tell
+    hooks.run(setup.spec, "startContainer", setup.container.report("created"))
+    return connection.detach()
+
+
+def _become(setup: Setup, image: bytes, kept: int, number: int) -> None:
+    """Execute ``image``, in which the file descriptor ``kept`` has the given number, the first one
+    above those that the command is to have. All others end with the execve."""
+    os.write(setup.image, image)
+    fcntl.fcntl(setup.image, fcntl.F_ADD_SEALS, F_SEAL_ALL)
+    os.close(setup.image)  # a file that is open for writing cannot be executed (ETXTBSY)
+    reader = fcntl.fcntl(setup.image_reader, fcntl.F_DUPFD_CLOEXEC, number + 1)
+    setup.channel.move(fcntl.fcntl(setup.channel.fileno(), fcntl.F_DUPFD_CLOEXEC, number + 1))
+    kept = fcntl.fcntl(kept, fcntl.F_DUPFD_CLOEXEC, number + 1)
+    linux.close_range(number, flags=linux.CLOSE_RANGE_CLOEXEC)
+    os.dup2(kept, number)
+    setup.tell()
+    os.execve(reader, ["minirun-oci init"], {})
+
+
+FIRST_STEPS = (enter_cgroup, join_namespaces, new_namespaces, fork_init)
+STEPS = (
+    await_parent,
+    set_names,
+    borrow_from_host,
+    make_private,
+    bind_root,
+    mount_all,
+    make_devices,
+    open_terminal,
+    report_mounted,
+    protect_paths,
+    enter_root,
+    enter_directory,
+    find_command,
+    execute,
+)

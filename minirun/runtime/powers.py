@@ -1,0 +1,67 @@
+"""Who the command runs as and what it may do: the last system calls of all, as a table.
+
+These calls are made by the trampoline (trampoline.py), after the last line of Python has run. Their
+order is not free, since each takes away what those before it needed:
+
+1. no_new_privs, and the bounding set: needs CAP_SETPCAP.
+2. The groups, the group, the user: needs CAP_SETGID and CAP_SETUID. A change from root to another
+   user empties the other capability sets, were it not for PR_SET_KEEPCAPS.
+3. The capability sets. CAP_SYS_ADMIN is kept beyond what config.json grants if seccomp needs it:
+   the execve that follows computes all sets anew from the user, the bounding, the inheritable and
+   the ambient set (capabilities(7)), so it does not reach the command.
+4. The seccomp filter. It need not allow any of the calls above.
+
+Interface: calls.
+"""
+
+from __future__ import annotations
+
+from struct import pack
+
+from minirun import linux
+from minirun.runtime import capabilities
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from minirun.runtime.trampoline import Call
+
+SYS_ADMIN = capabilities.BITS["CAP_SYS_ADMIN"]
+
+
+def calls(
+    process: dict[str, Any], last_cap: int, filter: bytes, filter_flags: int
+) -> Iterator[Call]:
+    """The calls that leave the process with what ``process`` grants it, and no more."""
+    no_new_privs = bool(process.get("noNewPrivileges"))
+    if no_new_privs:
+        yield "prctl", linux.PR_SET_NO_NEW_PRIVS, 1
+    sets, _ = capabilities.granted(process.get("capabilities") or {})
+    for bit in range(last_cap + 1):
+        if not sets["bounding"] >> bit & 1:
+            yield "prctl", linux.PR_CAPBSET_DROP, bit
+    yield "prctl", linux.PR_SET_KEEPCAPS, 1
+    yield from _user(process.get("user") or {})
+    yield from _sets(sets, SYS_ADMIN if filter and not no_new_privs else 0)
+    if filter:
+        program = [len(filter) // 8, filter]  # struct sock_fprog: a count and a pointer
+        yield "seccomp", linux.SECCOMP_SET_MODE_FILTER, filter_flags, program
+
+
+def _user(user: dict[str, Any]) -> Iterator[Call]:
+    groups = user.get("additionalGids") or []
+    gid, uid = user.get("gid") or 0, user.get("uid") or 0
+    yield "setgroups", len(groups), pack(f"<{len(groups)}I", *groups)
+    yield "setresgid", gid, gid, gid
+    yield "setresuid", uid, uid, uid
+
+
+def _sets(sets: dict[str, int], extra: int) -> Iterator[Call]:
+    effective, permitted = sets["effective"] | extra, sets["permitted"] | extra
+    data = linux.capability_sets(effective, permitted, sets["inheritable"])
+    yield "capset", linux.CAPABILITY_HEADER, data
+    for bit in range(sets["ambient"].bit_length()):
+        if sets["ambient"] >> bit & 1:
+            yield "prctl", linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_RAISE, bit

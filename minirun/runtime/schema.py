@@ -1,0 +1,280 @@
+"""What a config.json may look like: the runtime-spec's schema for Linux as a Python table.
+
+A table is made of checks: functions that take a value and its place ("linux.resources.pids.limit")
+and raise ``SpecError`` naming the place. ``null`` counts as absent, as it does in the runtimes
+written in Go, whose callers send it. Properties that the table doesn't know are ignored, as the
+spec (config.md, "Extensibility") demands.
+
+Interface: CONFIG. What depends on more than one field is checked in spec.py.
+"""
+
+from __future__ import annotations
+
+from minirun.errors import SpecError, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Check = Callable[[Any, str], None]
+
+
+def wrong(place: str, expected: str, value: object) -> SpecError:
+    shown = printable(repr(value))
+    return SpecError(f"{place}: expected {expected}, got {shown[:60]}")
+
+
+def text(value: Any, place: str) -> None:
+    if not isinstance(value, str):
+        raise wrong(place, "a string", value)
+    if "\0" in value:
+        raise SpecError(f"{place}: contains a zero byte")
+
+
+def boolean(value: Any, place: str) -> None:
+    if not isinstance(value, bool):
+        raise wrong(place, "true or false", value)
+
+
+def integer(low: int, high: int) -> Check:
+    def check(value: Any, place: str) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise wrong(place, f"an integer from {low} to {high}", value)
+
+    return check
+
+
+def one_of(*words: str) -> Check:
+    def check(value: Any, place: str) -> None:
+        if value not in words:
+            raise wrong(place, f"one of {', '.join(words)}", value)
+
+    return check
+
+
+def filled(value: Any, place: str) -> None:
+    text(value, place)
+    if not value:
+        raise SpecError(f"{place}: is empty")
+
+
+def absolute(value: Any, place: str) -> None:
+    text(value, place)
+    if not value.startswith("/"):
+        raise wrong(place, "an absolute path", value)
+
+
+def variable(value: Any, place: str) -> None:
+    text(value, place)
+    if value.find("=") < 1:
+        raise wrong(place, "NAME=value", value)
+
+
+def array(item: Check) -> Check:
+    def check(value: Any, place: str) -> None:
+        if not isinstance(value, list):
+            raise wrong(place, "an array", value)
+        for index, member in enumerate(value):
+            item(member, f"{place}[{index}]")
+
+    return check
+
+
+def mapping(item: Check) -> Check:
+    def check(value: Any, place: str) -> None:
+        if not isinstance(value, dict):
+            raise wrong(place, "an object", value)
+        for key, member in value.items():
+            text(key, f"{place}: a name")
+            item(member, f"{place}.{printable(key)}")
+
+    return check
+
+
+def record(required: str = "", **fields: Check) -> Check:
+    """An object of these fields. A name that is a word of Python is written with a ``_`` behind."""
+    names = {name.rstrip("_"): check for name, check in fields.items()}
+    needed = required.split()
+
+    def check(value: Any, place: str) -> None:
+        if not isinstance(value, dict):
+            raise wrong(place or "config.json", "an object", value)
+        prefix = f"{place}." if place else ""
+        for name in needed:
+            if value.get(name) is None:
+                raise SpecError(f"{prefix}{name}: is required")
+        for name, member in value.items():
+            if name in names and member is not None:
+                names[name](member, prefix + name)
+
+    return check
+
+
+def page_size(value: Any, place: str) -> None:
+    """^[1-9][0-9]*[KMG]B$"""
+    text(value, place)
+    digits = value[:-2]
+    if value[-2:] not in ("KB", "MB", "GB") or not digits.isdecimal() or digits[0] == "0":
+        raise wrong(place, "a size such as 2MB", value)
+
+
+def interface(value: Any, place: str) -> None:
+    """The name of a network interface (dev_valid_name in the kernel)."""
+    filled(value, place)
+    if len(value) > 15 or value in (".", "..") or any(c in "/: \t\n" for c in value):
+        raise wrong(place, "the name of a network interface", value)
+
+
+def network_devices(value: Any, place: str) -> None:
+    mapping(record(name=interface))(value, place)
+    for name in value:
+        interface(name, place)
+
+
+uint16 = integer(0, 2**16 - 1)
+uint32 = integer(0, 2**32 - 1)
+uint64 = integer(0, 2**64 - 1)
+user_id = integer(0, 2**32 - 2)  # the highest number means "leave it as it is" to setresuid(2)
+int32 = integer(-(2**31), 2**31 - 1)
+int64 = integer(-(2**63), 2**63 - 1)
+positive = integer(1, 2**32 - 1)
+strings = array(text)
+
+ID_MAPPINGS = array(
+    record("containerID hostID size", containerID=uint32, hostID=uint32, size=uint32)
+)
+HOOKS = array(record("path", path=absolute, args=strings, env=array(variable), timeout=positive))
+CAPABILITIES = record(
+    bounding=strings, effective=strings, permitted=strings, inheritable=strings, ambient=strings
+)
+
+PROCESS = record(
+    "cwd",
+    terminal=boolean,
+    consoleSize=record("height width", height=uint64, width=uint64),
+    cwd=absolute,
+    env=array(variable),
+    args=strings,
+    rlimits=array(record("type soft hard", type=text, soft=uint64, hard=uint64)),
+    apparmorProfile=text,
+    selinuxLabel=text,
+    capabilities=CAPABILITIES,
+    noNewPrivileges=boolean,
+    oomScoreAdj=integer(-1000, 1000),
+    scheduler=record("policy", policy=text, nice=int32, priority=int32, flags=strings),
+    ioPriority=record("class", class_=text, priority=int32),
+    execCPUAffinity=record(initial=text, final=text),
+    user=record(
+        uid=user_id, gid=user_id, umask=uint32, additionalGids=array(user_id), username=text
+    ),
+)
+
+THROTTLE = array(record("major minor", major=int64, minor=int64, rate=uint64))
+RESOURCES = record(
+    unified=mapping(text),
+    devices=array(
+        record("allow", allow=boolean, type=text, major=int64, minor=int64, access=text)
+    ),
+    pids=record(limit=int64),
+    memory=record(
+        limit=int64, reservation=int64, swap=int64, kernel=int64, kernelTCP=int64,
+        swappiness=uint64, disableOOMKiller=boolean, useHierarchy=boolean, checkBeforeUpdate=boolean,
+    ),
+    cpu=record(
+        shares=uint64, quota=int64, burst=uint64, period=uint64, realtimeRuntime=int64,
+        realtimePeriod=uint64, cpus=text, mems=text, idle=int64,
+    ),
+    blockIO=record(
+        weight=uint16,
+        leafWeight=uint16,
+        weightDevice=array(
+            record("major minor", major=int64, minor=int64, weight=uint16, leafWeight=uint16)
+        ),
+        throttleReadBpsDevice=THROTTLE,
+        throttleWriteBpsDevice=THROTTLE,
+        throttleReadIOPSDevice=THROTTLE,
+        throttleWriteIOPSDevice=THROTTLE,
+    ),
+    hugepageLimits=array(record("pageSize limit", pageSize=page_size, limit=uint64)),
+    network=record(
+        classID=uint32, priorities=array(record("name priority", name=text, priority=uint32))
+    ),
+    rdma=mapping(record(hcaHandles=uint32, hcaObjects=uint32)),
+)  # fmt: skip
+
+SECCOMP = record(
+    "defaultAction",
+    defaultAction=text,
+    defaultErrnoRet=uint32,
+    architectures=strings,
+    flags=strings,
+    listenerPath=text,
+    listenerMetadata=text,
+    syscalls=array(
+        record(
+            "names action",
+            names=strings,
+            action=text,
+            errnoRet=uint32,
+            args=array(
+                record("index value op", index=uint32, value=uint64, valueTwo=uint64, op=text)
+            ),
+        )
+    ),
+)
+
+PROPAGATIONS = tuple(
+    prefix + word for prefix in ("", "r") for word in ("private", "shared", "slave", "unbindable")
+)
+LINUX = record(
+    namespaces=array(
+        record(
+            "type",
+            type=one_of("mount", "pid", "network", "uts", "ipc", "user", "cgroup", "time"),
+            path=absolute,
+        )
+    ),
+    uidMappings=ID_MAPPINGS,
+    gidMappings=ID_MAPPINGS,
+    timeOffsets=mapping(record(secs=int64, nanosecs=uint32)),
+    devices=array(
+        record(
+            "type path", type=one_of("b", "c", "u", "p"), path=absolute, major=int64, minor=int64,
+            fileMode=uint32, uid=uint32, gid=uint32,
+        )
+    ),
+    netDevices=network_devices,
+    cgroupsPath=text,
+    resources=RESOURCES,
+    sysctl=mapping(text),
+    seccomp=SECCOMP,
+    rootfsPropagation=one_of(*PROPAGATIONS),
+    maskedPaths=array(absolute),
+    readonlyPaths=array(absolute),
+    mountLabel=text,
+    intelRdt=record(closID=text, l3CacheSchema=text, memBwSchema=text),
+    personality=record("domain", domain=one_of("LINUX", "LINUX32"), flags=strings),
+    memoryPolicy=record("mode", mode=text, nodes=text, flags=strings),
+)  # fmt: skip
+
+CONFIG = record(
+    "ociVersion",
+    ociVersion=text,
+    root=record("path", path=filled, readonly=boolean),
+    hostname=text,
+    domainname=text,
+    process=PROCESS,
+    mounts=array(
+        record(
+            "destination", destination=filled, source=text, type=text, options=strings,
+            uidMappings=ID_MAPPINGS, gidMappings=ID_MAPPINGS,
+        )
+    ),
+    hooks=record(
+        prestart=HOOKS, createRuntime=HOOKS, createContainer=HOOKS, startContainer=HOOKS,
+        poststart=HOOKS, poststop=HOOKS,
+    ),
+    annotations=mapping(text),
+    linux=LINUX,
+)  # fmt: skip

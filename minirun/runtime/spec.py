@@ -1,0 +1,170 @@
+"""Reading a bundle's config.json: what is wrong with it is said before anything is made.
+
+``load`` checks the document against the table in schema.py, and then what no table can say: fields
+that need one another, sysctls that would change the host, and features that this runtime or this
+machine has not. Such a field is refused by its name. Never is one ignored: who asks for a protection
+must not get a container without it.
+
+Interface: load, check, namespaces, flag.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun import linux
+from minirun.errors import NotFound, SpecError, printable
+from minirun.runtime import document, schema
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Spec = dict[str, Any]
+
+CONFIG_SIZE = 64 << 20
+NAMESPACES = {  # the spec's name: (the flag of unshare(2) and setns(2), the name below /proc/PID/ns)
+    "user": (linux.CLONE_NEWUSER, "user"),
+    "cgroup": (linux.CLONE_NEWCGROUP, "cgroup"),
+    "ipc": (linux.CLONE_NEWIPC, "ipc"),
+    "uts": (linux.CLONE_NEWUTS, "uts"),
+    "network": (linux.CLONE_NEWNET, "net"),
+    "time": (linux.CLONE_NEWTIME, "time_for_children"),
+    "pid": (linux.CLONE_NEWPID, "pid"),
+    "mount": (linux.CLONE_NEWNS, "mnt"),
+}
+# Sysctls that belong to a namespace (sysctl in its first column, namespaces(7)); all others are
+# the host's, and no container's to change.
+SYSCTLS = (
+    ("kernel.msgmax", "ipc"), ("kernel.msgmnb", "ipc"), ("kernel.msgmni", "ipc"),
+    ("kernel.sem", "ipc"), ("kernel.shmall", "ipc"), ("kernel.shmmax", "ipc"),
+    ("kernel.shmmni", "ipc"), ("kernel.shm_rmid_forced", "ipc"), ("fs.mqueue.", "ipc"),
+    ("kernel.domainname", "uts"), ("net.", "network"),
+)  # fmt: skip
+NOT_YET = (
+    "process.scheduler", "process.ioPriority", "process.execCPUAffinity", "process.apparmorProfile",
+    "process.selinuxLabel", "linux.mountLabel", "linux.intelRdt", "linux.memoryPolicy",
+    "linux.personality", "linux.netDevices", "linux.seccomp.listenerPath", "vm",
+)  # fmt: skip
+
+
+def load(bundle: str) -> tuple[Spec, bytes]:
+    """The config.json of a bundle, checked, and its text. Raises SpecError, NotFound."""
+    path = os.path.join(bundle, "config.json")
+    try:
+        with open(path, "rb") as file:
+            text = file.read(CONFIG_SIZE + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(
+            f"no config.json in {printable(bundle)}",
+            hint="a bundle is made by: minirun bundle IMAGE DIR",
+        ) from None
+    if len(text) > CONFIG_SIZE:
+        raise SpecError(f"config.json: larger than {CONFIG_SIZE >> 20} MiB")
+    spec = document.loads(text, "config.json")
+    check(spec)
+    return spec, text
+
+
+def check(spec: Spec) -> None:
+    """All that can be said about a config.json without looking at the machine."""
+    schema.CONFIG(spec, "")
+    if get(spec, "ociVersion").partition(".")[0] != "1":
+        raise SpecError(f"ociVersion: {printable(spec['ociVersion'])} is not 1.x, which this is")
+    if not get(spec, "root.path"):
+        raise SpecError("root.path: is required")
+    for field in NOT_YET:
+        if get(spec, field):
+            raise SpecError(f"{field}: is not supported by this version of minirun-oci")
+    _check_process(spec)
+    _check_namespaces(spec)
+    _check_sysctls(spec)
+    _check_mounts(spec)
+
+
+def get(spec: Spec, field: str) -> Any:
+    """The value of a field such as "linux.resources", None if any part of it is absent."""
+    value: Any = spec
+    for name in field.split("."):
+        value = (value or {}).get(name)
+    return value
+
+
+def namespaces(spec: Spec) -> dict[str, str]:
+    """{type: path to join, "" for a new one}"""
+    listed = get(spec, "linux.namespaces") or []
+    return {entry["type"]: entry.get("path") or "" for entry in listed}
+
+
+def is_new(spec: Spec, kind: str) -> bool:
+    """Does the container get a namespace of its own of this kind?"""
+    return namespaces(spec).get(kind) == ""
+
+
+def _check_process(spec: Spec) -> None:
+    process = spec.get("process")
+    if not process:
+        raise SpecError("process: is required by create", hint="say what to run in process.args")
+    if not process.get("args"):
+        raise SpecError("process.args: is empty", hint='for instance ["sh"]')
+    seen = set()
+    for index, limit in enumerate(process.get("rlimits") or []):
+        place = f"process.rlimits[{index}]"
+        if limit["type"] not in RLIMITS:
+            raise SpecError(f"{place}.type: unknown: {printable(limit['type'])}")
+        if limit["type"] in seen:
+            raise SpecError(f"{place}.type: {limit['type']} a second time")
+        if limit["soft"] > limit["hard"]:
+            raise SpecError(f"{place}: soft is above hard")
+        seen.add(limit["type"])
+
+
+RLIMITS = {
+    f"RLIMIT_{name}": number
+    for number, name in enumerate(
+        "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO "
+        "RTTIME".split()
+    )
+}  # linux/resource.h
+
+
+def _check_namespaces(spec: Spec) -> None:
+    listed = [entry["type"] for entry in get(spec, "linux.namespaces") or []]
+    for kind in listed:
+        if listed.count(kind) > 1:
+            raise SpecError(f"linux.namespaces: {kind} a second time")
+    if "mount" not in listed:
+        raise SpecError(
+            "linux.namespaces: no mount namespace",
+            hint="without one the host's mounts would change",
+        )
+    maps = get(spec, "linux.uidMappings"), get(spec, "linux.gidMappings")
+    if is_new(spec, "user") and not all(maps):
+        raise SpecError("linux.uidMappings, linux.gidMappings: a new user namespace needs both")
+    if "user" not in listed and any(maps):
+        raise SpecError("linux.uidMappings: has no meaning without a user namespace")
+    for field, kind in (("hostname", "uts"), ("domainname", "uts"), ("linux.timeOffsets", "time")):
+        if get(spec, field) and not is_new(spec, kind):
+            raise SpecError(f"{field}: would change the host's; it needs a new {kind} namespace")
+
+
+def _check_sysctls(spec: Spec) -> None:
+    for name in get(spec, "linux.sysctl") or {}:
+        dotted = name.replace("/", ".")
+        kind = next((kind for prefix, kind in SYSCTLS if is_below(dotted, prefix)), None)
+        if kind is None or ".." in dotted:
+            raise SpecError(f"linux.sysctl: {printable(name)} is not a container's to change")
+        if kind not in namespaces(spec):
+            raise SpecError(
+                f"linux.sysctl: {name} would change the host's; it needs {kind} namespace"
+            )
+
+
+def is_below(name: str, prefix: str) -> bool:
+    return name.startswith(prefix) if prefix.endswith(".") else name == prefix
+
+
+def _check_mounts(spec: Spec) -> None:
+    for index, mount in enumerate(spec.get("mounts") or []):
+        if mount.get("uidMappings") or mount.get("gidMappings"):
+            raise SpecError(f"mounts[{index}].uidMappings: not supported by this version")

@@ -1,0 +1,145 @@
+"""The last system calls before the container's command, made by 80 bytes of machine code.
+
+Why not simply ``os.execve(command)``? Because of CVE-2019-5736. Until execve(2) is over,
+/proc/self/exe of our process is the host's Python. A command that is the script ``#!/proc/self/exe``
+would therefore run the host's Python inside the container, whose root could then open that file
+for writing: the host's interpreter. To look at the command before (is it a script? of what?) is not
+enough, for a container that shares the directory can swap the file in between.
+
+So the process first executes a program that is no file of the host: an ELF file of one page in a
+memfd_create(2), sealed against writing. It is made anew for each container and holds a table of
+system calls with all they point to::
+
+    offset 0     ELF header, one program header: map all of this at BASE, read and execute
+    CODE         make the calls of the table, one after the other; when one fails, write
+                 (result, call number) to the error fd and exit(126)
+    ...          error fd
+    ...          table: rows of six words: number, five arguments
+    ...          what the arguments point to: strings, arrays, the seccomp program
+
+The last row is execve(2) of the command. Two more things come for free:
+
+- A container that waits for its ``start`` is this one page, and no Python of 8 MB: the table's
+  first row is accept(2) on the socket that ``start`` connects to.
+- The seccomp filter is loaded by the last row but one. Only execve has to be allowed by it, and
+  nothing that an interpreter happens to call.
+
+Interface: build, report.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from _struct import pack, unpack
+
+from minirun.errors import StepError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    # An argument: a number, bytes (a pointer to them), or a list (a pointer to an array of such).
+    Argument = int | bytes | list["Argument"]
+    Call = tuple[str | Argument, ...]
+
+BASE = 0x10000000
+HEADERS = 64 + 56
+ERROR_SIZE = 16
+
+# fmt: off
+X86_64 = bytes.fromhex(
+    "488d1d51000000"  # start: lea  rbx, [rip + table]
+    "488b03"          # next:  mov  rax, [rbx]           the call's number
+    "488b7b08"        #        mov  rdi, [rbx + 8]       and its five arguments
+    "488b7310"        #        mov  rsi, [rbx + 16]
+    "488b5318"        #        mov  rdx, [rbx + 24]
+    "4c8b5320"        #        mov  r10, [rbx + 32]
+    "4c8b4328"        #        mov  r8,  [rbx + 40]
+    "0f05"            #        syscall
+    "4883c330"        #        add  rbx, 48
+    "4885c0"          #        test rax, rax
+    "79de"            #        jns  next                 errors are negative
+    "ff73d0"          #        push [rbx - 48]           the number of what failed
+    "50"              #        push rax                  and its result
+    "488b3d1c000000"  #        mov  rdi, [rip + error_fd]
+    "4889e6"          #        mov  rsi, rsp
+    "ba10000000"      #        mov  edx, 16
+    "b801000000"      #        mov  eax, 1               write
+    "0f05"            #        syscall
+    "bf7e000000"      #        mov  edi, 126
+    "b8e7000000"      #        mov  eax, 231             exit_group
+    "0f05"            #        syscall
+    "90"              #        nop                       error_fd and table follow, aligned
+)
+AARCH64 = b"".join(word.to_bytes(4, "little") for word in (
+    0x10000253,       # start: adr  x19, table
+    0xA8C10268,       # next:  ldp  x8, x0, [x19], #16   the call's number, first argument
+    0xA8C10A61,       #        ldp  x1, x2, [x19], #16
+    0xA8C11263,       #        ldp  x3, x4, [x19], #16
+    0xD4000001,       #        svc  #0
+    0xB6FFFF80,       #        tbz  x0, #63, next        errors are negative
+    0xF85D0261,       #        ldur x1, [x19, #-48]      the number of what failed
+    0xA9BF07E0,       #        stp  x0, x1, [sp, #-16]!
+    0x58000100,       #        ldr  x0, error_fd
+    0x910003E1,       #        mov  x1, sp
+    0xD2800202,       #        mov  x2, #16
+    0xD2800808,       #        mov  x8, #64              write
+    0xD4000001,       #        svc  #0
+    0xD2800FC0,       #        mov  x0, #126
+    0xD2800BC8,       #        mov  x8, #94              exit_group
+    0xD4000001,       #        svc  #0                   error_fd and table follow
+))
+NAMES = ("accept4", "close", "prctl", "setgroups", "setresgid", "setresuid", "capset",
+         "seccomp", "execve", "fcntl")
+MACHINES = {  # uname -m: (code, e_machine of ELF, the numbers of NAMES)
+    "x86_64": (X86_64, 62, (288, 3, 157, 116, 119, 117, 126, 317, 59, 72)),
+    "aarch64": (AARCH64, 183, (242, 57, 167, 159, 149, 147, 91, 277, 221, 25)),
+}
+# fmt: on
+
+
+def machine() -> tuple[bytes, int, dict[str, int]]:
+    """The code, the ELF machine and the system call numbers of the machine we run on."""
+    name = os.uname().machine
+    if name not in MACHINES:
+        raise StepError(f"no machine code for {name}: only for {' and '.join(MACHINES)}")
+    code, elf_machine, numbers = MACHINES[name]
+    return code, elf_machine, dict(zip(NAMES, numbers, strict=True))
+
+
+def build(calls: Sequence[Call], error_fd: int) -> bytes:
+    """The ELF file that makes ``calls``: tuples of a name (NAMES) and at most five arguments."""
+    code, elf_machine, numbers = machine()
+    table_at = HEADERS + len(code) + 8
+    data = bytearray()
+
+    def place(argument: Argument) -> int:
+        if isinstance(argument, int):
+            return argument & (1 << 64) - 1
+        if isinstance(argument, list):
+            argument = pack(f"<{len(argument)}Q", *[place(item) for item in argument])
+        data.extend(bytes(-len(data) % 8))
+        address = BASE + table_at + 48 * len(calls) + len(data)
+        data.extend(argument)
+        return address
+
+    rows = [[numbers[name], *map(place, arguments)] for name, *arguments in calls]  # type: ignore
+    table = b"".join(pack("<6Q", *row, *[0] * (6 - len(row))) for row in rows)
+    body = code + pack("<Q", error_fd) + table + data
+    return _headers(elf_machine, HEADERS + len(body)) + body
+
+
+def _headers(elf_machine: int, size: int) -> bytes:
+    """elf(5): an executable for 64 bits, little endian, with one segment: the whole file."""
+    ident = b"\x7fELF" + bytes((2, 1, 1)) + bytes(9)
+    header = pack("<HHIQQQIHHHHHH", 2, elf_machine, 1, BASE + HEADERS, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    segment = pack("<IIQQQQQQ", 1, 5, 0, BASE, BASE, size, size, 0x10000)  # PT_LOAD, PF_R | PF_X
+    return ident + header + segment
+
+
+def report(message: bytes) -> tuple[str, int]:
+    """(name of the call that failed, errno) from what the code wrote to the error fd."""
+    result, number = unpack("<qQ", message)
+    names = {n: name for name, n in machine()[2].items()}
+    return names.get(number, f"system call {number}"), -result if result < 0 else errno.EIO
