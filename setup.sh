@@ -214,7 +214,7 @@ venv() {
 
 pip() {
     say "pip install --editable $1"
-    "$VENV/bin/python" -m pip --quiet --disable-pip-version-check install --editable "$1" < /dev/null
+    "$VENV/bin/python" -m pip --quiet --disable-pip-version-check install --use-pep517 --editable "$1" < /dev/null
 }
 
 # --- the commands ---------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ def fresh(tmp_path_factory):
     run("umoci", "raw", "unpack", "--image", f"{images.layout('debian')}:latest", lower)
     run("git", "clone", "-q", PROJECT, lower / "project")
     for path in filter(os.path.exists, SETTINGS):
+        run("rm", "-rf", f"{lower}{path}")
         run("cp", "--archive", "--dereference", path, lower / "etc")
     for name in ("upper", "work", "root"):
         (folder / name).mkdir()
