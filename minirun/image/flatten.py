@@ -11,113 +11,107 @@ from __future__ import annotations
 import os
 
 from minirun.image import layer, tree, whiteout
-from minirun.image.compression import Layer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from minirun.image.layer import Unpacked
 
 
 def flatten(layers: Sequence[str], directory: str) -> list[str]:
     """Apply layers, oldest first, to a directory, which is made if it is missing.
 
     What it holds already is treated as one more layer, the oldest. Returns warnings. LayerError if
-    a layer is refused; the directory is then as it was.
+    a layer is refused, StoreError if there is no room; the directory is then as it was.
     """
-    made = _make(directory)
-    root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    before = os.fstat(root)
-    staging = f".minirun-unpack-{os.urandom(8).hex()}"
-    done = False
-    try:
-        os.mkdir(staging, 0o700, dir_fd=root)
-        warnings = _flatten(layers, root, staging)
-        done = True
-    finally:
-        tree.remove(staging, root)
-        if not done:
-            os.utime(root, ns=(before.st_atime_ns, before.st_mtime_ns))
-        os.close(root)
-        if made and not done:
-            os.rmdir(directory)
-    return warnings
-
-
-def _make(directory: str) -> bool:
-    try:
+    made = not os.path.isdir(directory)
+    if made:
         os.mkdir(directory)
-    except FileExistsError:
-        return False
-    return True
-
-
-def _flatten(layers: Sequence[str], root: int, staging: str) -> list[str]:
-    fds: list[int] = []  # of the unpacked layers, nearest first
-    unpacked = []
+    root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for n, path in enumerate(layers):
-            name = f"{staging}/{n}"
-            os.mkdir(name, 0o700, dir_fd=root)
-            fd = tree.open_directory(name, root)
-            below = [*fds, root]
-            fds.insert(0, fd)
-            with open(path, "rb") as blob, Layer(blob) as chunks:
-                unpacked.append(layer.unpack(chunks, fd, below=below))
-        for fd, result in zip(reversed(fds), unpacked, strict=True):
+        return [warning for unpacked in apply(layers, root) for warning in unpacked.warnings]
+    except BaseException:
+        if made:
+            os.rmdir(directory)
+        raise
+    finally:
+        os.close(root)
+
+
+def apply(layers: Sequence[str], root: int) -> list[Unpacked]:
+    """The same for an open directory. Returns what is known of each layer."""
+    staging = f".minirun-unpack-{os.urandom(8).hex()}"  # no layer can know it, and so touch it
+    status = os.fstat(root)
+    os.mkdir(staging, 0o700, dir_fd=root)
+    fds: list[int] = []
+    try:
+        unpacked = [_unpack(path, root, staging, fds) for path in layers]
+        for fd, result in zip(fds, unpacked, strict=True):
             _merge(fd, root, staging, result)
+        status = os.fstat(root)
     finally:
         for fd in fds:
             os.close(fd)
-    return [warning for result in unpacked for warning in result.warnings]
+        tree.remove(staging, root)
+        os.utime(root, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return unpacked
 
 
-def _merge(upper: int, root: int, staging: str, unpacked: layer.Unpacked) -> None:
+def _unpack(path: str, root: int, staging: str, fds: list[int]) -> Unpacked:
+    """Unpack a layer above those that are open in ``fds``, oldest first, and add it to them."""
+    name = f"{staging}/{len(fds)}"
+    os.mkdir(name, 0o700, dir_fd=root)
+    fds.append(tree.open_directory(name, root))
+    return layer.unpack(path, fds[-1], below=[*fds[-2::-1], root])
+
+
+def _merge(upper: int, root: int, staging: str, unpacked: Unpacked) -> None:
     """Move what an unpacked layer holds to where it belongs, and apply its whiteouts."""
     before = os.fstat(root)
+    marked = unpacked.whiteouts > 0
     with tree.Walk(upper) as source, tree.Walk(root) as goal:
-        todo = [_merge_directory(source.fd, goal.fd, unpacked.whiteouts > 0, staging)]
+        todo = [_merge_files(source.fd, goal.fd, marked, staging)]
         while todo:
             if todo[-1]:
                 name = todo[-1].pop()
                 source.down(name)
                 goal.down(name)
-                todo.append(_merge_directory(source.fd, goal.fd, unpacked.whiteouts > 0))
+                todo.append(_merge_files(source.fd, goal.fd, marked))
                 continue
+            if len(todo) > 1 or unpacked.names_root:
+                tree.copy_attributes(source.fd, goal.fd)  # last: filling it changed its times
             todo.pop()
-            if todo or unpacked.names_root:  # last, because filling it changed its times
-                tree.copy_attributes(source.fd, goal.fd)
-            else:
-                os.utime(root, ns=(before.st_atime_ns, before.st_mtime_ns))
             if todo:
                 source.up()
                 goal.up()
+    if not unpacked.names_root:
+        os.utime(root, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def _merge_directory(source: int, goal: int, marked: bool, spare: str = "") -> list[str]:
-    """Merge two directories, but for the directories in them that are to be merged: their names.
+def _merge_files(source: int, goal: int, marked: bool, spare: str = "") -> list[str]:
+    """Merge two directories, but for the directories that are in both: returns their names.
 
-    ``marked``: there may be whiteouts further down, so nothing can be moved as a whole.
+    A tree that is only in ``source`` moves as a whole, unless there may be whiteouts in it
+    (``marked``). ``spare`` is not of the layers: nothing removes it.
     """
     with os.scandir(source) as entries:
         kinds = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
-    marks = [name for name in kinds if name.startswith(".wh.")]
-    opaque, hidden = whiteout.take([os.fsencode(name) for name in marks], source)
+    opaque, hidden = whiteout.take(source, kinds)
     if opaque:
         tree.clear(goal, spare)
     for gone in hidden:
         tree.remove(gone, goal)
-    for mark in marks:
-        del kinds[mark]
     deeper = []
     for name, is_directory in kinds.items():
         there = tree.lstat(name, goal)
-        if is_directory and tree.is_directory(there):
-            deeper.append(name)
-            continue
-        if there is not None and (is_directory or tree.is_directory(there)):
+        in_both = is_directory and tree.is_directory(there)
+        if there and not in_both:
             tree.remove(name, goal)
-        if is_directory and marked:
+        if is_directory and marked and not in_both:
             os.mkdir(name, 0o700, dir_fd=goal)
+            in_both = True
+        if in_both:
             deeper.append(name)
         else:
             os.rename(name, name, src_dir_fd=source, dst_dir_fd=goal)

@@ -1,6 +1,6 @@
 """Unpacking a layer: entries of a hostile tar become files, and nothing outside the root changes.
 
-    unpack(stream, root)        a directory, whiteouts in it as files (whiteout.py)
+    unpack("layer.tar.gz", root)        a directory, whiteouts in it as files (whiteout.py)
 
 How nothing gets out: a name never reaches the kernel as a path from the outside. Of ``a/b/c`` the
 parent ``a/b`` is opened by openat2(2) with RESOLVE_IN_ROOT, for which the unpacked root is ``/``:
@@ -30,6 +30,7 @@ import stat
 from minirun.errors import ImageError, LayerError, StoreError
 from minirun.image import inroot, tarstream, tree, whiteout
 from minirun.image.attributes import set_attributes
+from minirun.image.compression import Layer
 from minirun.image.pax import shown
 
 TYPE_CHECKING = False
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 MAX_ENTRIES = 1_000_000
 MAX_WARNINGS = 20
 LARGE = 16 << 20  # bytes of a file for which the free space is looked at beforehand
-_NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SPECIAL = {
     tarstream.CHARACTER: stat.S_IFCHR,
     tarstream.BLOCK_DEVICE: stat.S_IFBLK,
@@ -57,7 +57,10 @@ class Unpacked:
     """What is known of a layer once it is unpacked."""
 
     def __init__(self) -> None:
+        self.diff_id = ""
+        """The digest of the tar, uncompressed."""
         self.entries = 0
+        """Files, directories included that have no entry of their own."""
         self.whiteouts = 0
         self.names_root = False
         """The tar says what the root's own mode and owner are."""
@@ -67,13 +70,20 @@ class Unpacked:
         """What the file system or our rules did not let through, for people to read."""
 
 
-def unpack(chunks: Iterable[bytes], root: int, *, below: Sequence[int] | None = ()) -> Unpacked:
-    """Unpack the tar in ``chunks`` into the empty directory that ``root`` is open on.
+def unpack(path: str, root: int, *, below: Sequence[int] | None = ()) -> Unpacked:
+    """Unpack the layer in a file, compressed or not, into the empty directory open as ``root``.
 
     ``below`` holds the open directories of the layers below, the nearest first; None if they are
-    not known yet, and then NeedsBelow is raised when they would matter. LayerError: the tar is
-    refused, and what was unpacked of it so far is of no use. Reads ``chunks`` to their end.
+    not known yet, and then NeedsBelow is raised where they would matter. Raises LayerError if the
+    layer is refused, StoreError if there is no room; what was unpacked so far is then of no use.
     """
+    with open(path, "rb") as blob, Layer(blob) as chunks:
+        unpacked = _unpack(chunks, root, below)
+        unpacked.diff_id = chunks.diff_id
+    return unpacked
+
+
+def _unpack(chunks: Iterable[bytes], root: int, below: Sequence[int] | None) -> Unpacked:
     unpacker = _Unpacker(root, below)
     tar = tarstream.Tar(chunks)
     try:
@@ -247,10 +257,10 @@ class _Unpacker:
 
     def _new_file(self, name: bytes) -> int:
         try:
-            return os.open(name, _NEW_FILE, 0o600, dir_fd=self._fd)
+            return os.open(name, tree.NEW_FILE, 0o600, dir_fd=self._fd)
         except FileExistsError:
             tree.remove(name, self._fd)
-            return os.open(name, _NEW_FILE, 0o600, dir_fd=self._fd)
+            return os.open(name, tree.NEW_FILE, 0o600, dir_fd=self._fd)
 
     def _add_symlink(self, name: bytes, member: Member) -> None:
         try:
@@ -301,19 +311,12 @@ class _Unpacker:
                 raise LayerError(f"a hard link to {shown(member.linkname)}, in a layer below")
             source = os.open(tree.handle(found), os.O_RDONLY)
             try:
-                self._copy(name, source)
+                tree.remove(name, self._fd)
+                tree.copy_file(source, name, self._fd)
             finally:
                 os.close(source)
         finally:
             os.close(found)
-
-    def _copy(self, name: bytes, source: int) -> None:
-        target = self._new_file(name)
-        try:
-            tree.copy_content(source, target)
-            tree.copy_attributes(source, target)
-        finally:
-            os.close(target)
 
     # --- whiteouts ------------------------------------------------------------------------------
 

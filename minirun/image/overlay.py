@@ -1,4 +1,9 @@
-"""Laying directories on one another for a container: overlayfs(5), many read-only, one writable."""
+"""Laying directories on one another for a container: overlayfs, many read-only, one writable.
+
+    mount -t overlay overlay -o lowerdir=NEWEST:…:OLDEST,upperdir=CHANGES,workdir=ITS_OWN rootfs
+
+See Documentation/filesystems/overlayfs.rst of the kernel.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +11,61 @@ import os
 
 from minirun import linux
 from minirun.errors import StoreError
-from minirun.image import whiteout
+from minirun.image import tree, whiteout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PAGE = 4096  # bytes that mount(2) takes for its options, with the zero byte
+PAGE = 4096  # bytes of options that mount(2) takes, the zero byte at the end included
 
 
-def mount(lowers: Sequence[str], container: str) -> str:
-    """Mount layers (newest first) and ``container``/upper on ``container``/rootfs; returns that.
+def mount(lowers: Sequence[str], container: str, rootfs: str) -> None:
+    """Mount layers (newest first) on ``rootfs``, what changes there going to ``container``/upper.
 
-    No device of an image works through it: what a container needs is in a /dev of its own.
+    No device of an image works through this mount: a container has a /dev of its own.
     """
-    for name in ("upper", "work", "rootfs"):
-        os.makedirs(f"{container}/{name}", mode=0o755 if name != "work" else 0o700, exist_ok=True)
-    rootfs = f"{container}/rootfs"
-    options = f"lowerdir={':'.join(lowers)},upperdir={container}/upper,workdir={container}/work"
-    if len(os.fsencode(options)) >= PAGE:
-        raise StoreError("too many layers for now")
-    linux.mount("overlay", rootfs, "overlay", linux.MS_NODEV, options)
-    return rootfs
+    paths = [*lowers, f"{container}/upper", f"{container}/work"]
+    if _fits(paths):
+        linux.mount("overlay", rootfs, "overlay", linux.MS_NODEV, _options(paths))
+        return
+    fds: list[int] = []
+    try:
+        fds.extend(os.open(path, os.O_PATH | os.O_CLOEXEC) for path in paths)
+        handles = [tree.handle(fd) for fd in fds]
+        if not _fits(handles):
+            raise StoreError(f"{len(lowers)} layers are more than one mount can have")
+        linux.mount("overlay", rootfs, "overlay", linux.MS_NODEV, _options(handles))
+    finally:
+        for fd in fds:
+            os.close(fd)
 
 
-__all__ = ["mount", "whiteout"]
+def _options(paths: list[str]) -> str:
+    *lowers, upper, work = paths
+    return f"lowerdir={':'.join(lowers)},upperdir={upper},workdir={work}"
+
+
+def _fits(paths: list[str]) -> bool:
+    """Paths fit on the page of options, and hold nothing that means something to overlayfs."""
+    return len(os.fsencode(_options(paths))) < PAGE and not any(c in "".join(paths) for c in ":,\\")
+
+
+def obstacle(directory: str) -> str | None:
+    """Why overlayfs cannot be used in ``directory``; None if it can. That is tried, not guessed."""
+    trial = f"{directory}/trial"
+    for name in ("lower", "upper", "work", "rootfs"):
+        os.makedirs(f"{trial}/{name}")
+    fd = tree.open_directory(f"{trial}/lower")
+    try:
+        whiteout.hide(b"x", fd)
+        whiteout.make_opaque(fd)
+        whiteout.to_overlay(fd)
+        mount([f"{trial}/lower"], trial, f"{trial}/rootfs")
+        linux.umount2(f"{trial}/rootfs")
+    except OSError as error:
+        return os.strerror(error.errno or 0)
+    finally:
+        os.close(fd)
+        tree.rmtree(trial)
+    return None

@@ -2,14 +2,14 @@
 
     ROOT/<hex>              an unpacked layer, as overlayfs wants it; named by its diff_id, or, if
                             it leans on the layers below it (layer.py), by its chain ID
-    ROOT/<hex>.partial      one that is being unpacked, locked by who does it
+    ROOT/<hex>.whole        where there is no overlayfs: a layer with all that is below it, merged
+    ROOT/<name>.partial     one that is being unpacked, locked by who does it
 
 A layer appears by rename(2) when all of it is there, and is never changed from then on.
 A container has a directory with ``upper`` (its own changes), ``work`` (overlayfs's own) and
 ``rootfs``, on which all is mounted.
 
 Chain IDs: https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid
-Mounts: Documentation/filesystems/overlayfs.rst of the kernel.
 """
 
 from __future__ import annotations
@@ -19,35 +19,40 @@ import os
 
 from minirun import linux
 from minirun.errors import DigestError, NotFound
-from minirun.image import lock, tree
+from minirun.image import lock, overlay, tree, whiteout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    from minirun.image import layer
+    from minirun.image.layer import Unpacked
 
-UNNAMED = "trusted.overlay.minirun.unnamed"  # hidden from containers by overlayfs, as all of those
-PARTIAL = ".partial"
+UNNAMED = "trusted.overlay.minirun.unnamed"  # overlayfs hides it, as all that begin like this
+WHOLE, PARTIAL = ".whole", ".partial"
 WAIT = 3600.0  # seconds; somebody else may be unpacking a large layer
 
 
 class Snapshots:
     """``Snapshots(root)`` touches nothing: the directory appears with the first layer.
 
-    ``diff_ids`` are always those of an image down to its base: oldest first, as in its config.
+    ``diff_ids`` are those of an image from its base up to some layer, as in its config.
+    ``warn`` is called with a line for people, such as that overlayfs cannot be used.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, warn: Callable[[str], object] = lambda line: None) -> None:
         self.root = os.path.abspath(root)
+        self._warn = warn
 
     def find(self, diff_ids: Sequence[str]) -> str | None:
         """The directory of the last layer of ``diff_ids``, or None if it must be unpacked."""
-        for name in (_hex(diff_ids[-1]), None):
-            path = f"{self.root}/{name or _hex(chain_id(diff_ids))}"
-            if os.path.isdir(path):
-                return path
+        path = f"{self.root}/{_hex(diff_ids[-1])}"
+        if os.path.isdir(path):
+            return path
+        path = f"{self.root}/{_hex(chain_id(diff_ids))}"
+        for candidate in (path, path + WHOLE):
+            if os.path.isdir(candidate):
+                return candidate
         return None
 
     def lowers(self, config: dict[str, Any]) -> list[str]:
@@ -55,7 +60,7 @@ class Snapshots:
 
         NotFound names a layer that is not unpacked.
         """
-        return self._stack(config["rootfs"]["diff_ids"])
+        return self._stack(config["rootfs"].get("diff_ids") or [])
 
     def _stack(self, diff_ids: Sequence[str]) -> list[str]:
         found = []
@@ -66,14 +71,18 @@ class Snapshots:
                     f"layer {diff_ids[n - 1]} is not unpacked", hint="minirun pull the image again"
                 )
             found.append(path)
+            if path.endswith(WHOLE):
+                break
         return found
+
+    # --- layers ---------------------------------------------------------------------------------
 
     def add(self, blob: str, diff_ids: Sequence[str], *, alone: bool = False) -> str | None:
         """Unpack the layer in the file ``blob``, the last of ``diff_ids``; returns its directory.
 
         Once this returns, whoever unpacked it, the layer is whole and its content has that digest.
         Unless ``alone``, the layers below must have been added. With it they need not, so layers
-        can be unpacked at the same time; the few that lean on what is below return None, and are to
+        can be unpacked at the same time; those that lean on what is below return None, and are to
         be added again once the others are there. Raises LayerError, DigestError, StoreError.
         """
         from minirun.image import layer
@@ -86,40 +95,109 @@ class Snapshots:
             try:
                 if found is None:
                     tree.clear(claim.fd)
-                    found = self._unpack(blob, diff_ids, claim.fd, alone)
+                    obstacle = overlay.obstacle(partial)
+                    found = self._unpack(blob, diff_ids, claim.fd, alone, obstacle)
                     os.rename(partial, found)
             except layer.NeedsBelow:
                 return None
             finally:
-                rmtree(partial)
+                tree.rmtree(partial)
         return found
 
-    def _unpack(self, blob: str, diff_ids: Sequence[str], root: int, alone: bool) -> str:
-        from minirun.image import layer
-        from minirun.image.compression import Layer
+    def _unpack(
+        self, blob: str, diff_ids: Sequence[str], root: int, alone: bool, obstacle: str | None
+    ) -> str:
+        """Fill the empty directory ``root``; returns the path that it is to have."""
+        below = None if alone and len(diff_ids) > 1 else diff_ids[:-1]
+        if obstacle:
+            unpacked = self._unpack_whole(blob, below, root, obstacle)
+        else:
+            unpacked = self._unpack_for_overlay(blob, below, root)
+        if unpacked.diff_id != diff_ids[-1]:
+            raise DigestError(f"layer {diff_ids[-1]} unpacks to other bytes: {unpacked.diff_id}")
+        for warning in unpacked.warnings:
+            self._warn(warning)
+        linux.syncfs(root)  # or a power cut could leave a layer with its name, but without content
+        if obstacle:
+            return f"{self.root}/{_hex(chain_id(diff_ids))}{WHOLE}"
+        return f"{self.root}/{_hex(chain_id(diff_ids) if unpacked.leans else diff_ids[-1])}"
 
-        below = [] if alone or len(diff_ids) == 1 else self._stack(diff_ids[:-1])
-        fds = [tree.open_directory(path) for path in below]
+    def _unpack_for_overlay(self, blob: str, below: Sequence[str] | None, root: int) -> Unpacked:
+        from minirun.image import layer
+
+        fds = [tree.open_directory(path) for path in self._stack(below or [])]
         try:
-            with open(blob, "rb") as file, Layer(file) as chunks:
-                nothing_known = alone and len(diff_ids) > 1
-                unpacked = layer.unpack(chunks, root, below=None if nothing_known else fds)
-                diff_id = chunks.diff_id
+            unpacked = layer.unpack(blob, root, below=None if below is None else fds)
         finally:
             for fd in fds:
                 os.close(fd)
-        if diff_id != diff_ids[-1]:
-            raise DigestError(f"the layer {diff_ids[-1]} unpacks to other bytes: {diff_id}")
-        finish(root, unpacked)
-        return f"{self.root}/{_hex(chain_id(diff_ids) if unpacked.leans else diff_id)}"
+        if unpacked.whiteouts:
+            tree.each_directory(root, whiteout.to_overlay)
+        if not unpacked.names_root:
+            os.setxattr(root, UNNAMED, b"y")
+        return unpacked
+
+    def _unpack_whole(
+        self, blob: str, below: Sequence[str] | None, root: int, obstacle: str
+    ) -> Unpacked:
+        from minirun.image import flatten, layer, treecopy
+
+        if below is None:
+            raise layer.NeedsBelow
+        self._warn(f"{self.root}: overlayfs cannot be used here ({obstacle}), so layers are copied")
+        for path in self._stack(below):  # one at most: it holds what is below it too
+            source = tree.open_directory(path)
+            try:
+                treecopy.copy_tree(source, root)
+            finally:
+                os.close(source)
+        return flatten.apply([blob], root)[0]
+
+    def prune(self, keep: Iterable[Sequence[str]]) -> list[str]:
+        """Remove the layers that no image in ``keep`` (their diff_ids) has; returns their names.
+
+        What a crash left goes too. A layer that is being unpacked is waited for, and goes.
+        """
+        kept = {self.find(diff_ids[:n]) for diff_ids in keep for n in range(1, len(diff_ids) + 1)}
+        removed = []
+        for name in os.listdir(self.root) if os.path.isdir(self.root) else []:
+            path = f"{self.root}/{name}"
+            if path not in kept:
+                with lock.exclusive(path, wait=WAIT):
+                    tree.rmtree(path)
+                removed.append(name)
+        return removed
 
     # --- containers -----------------------------------------------------------------------------
 
     def mount(self, lowers: Sequence[str], container: str) -> str:
-        """Lay layers (newest first) and a writable directory of its own before a container."""
-        from minirun.image import overlay
+        """Give a container its root filesystem: returns ``container``/rootfs.
 
-        return overlay.mount(lowers, container)
+        It is an overlay of the layers (newest first) below a directory of its own, or, where there
+        is no overlayfs, a copy.
+        """
+        rootfs = f"{container}/rootfs"
+        if lowers and lowers[0].endswith(WHOLE):
+            self._copy_once(lowers[0], rootfs)
+            return rootfs
+        os.makedirs(rootfs, exist_ok=True)
+        os.makedirs(f"{container}/work", exist_ok=True)
+        if not os.path.isdir(f"{container}/upper"):
+            _make_upper(lowers, f"{container}/upper")
+        if not lowers:  # an image without layers; overlayfs wants at least one
+            os.makedirs(f"{container}/empty", exist_ok=True)
+        overlay.mount(_visible(lowers) or [f"{container}/empty"], container, rootfs)
+        return rootfs
+
+    def _copy_once(self, whole: str, rootfs: str) -> None:
+        from minirun.image import treecopy
+
+        if os.path.isdir(rootfs):
+            return
+        self._warn(f"overlayfs cannot be used here: copying the image to {rootfs}")
+        os.makedirs(f"{rootfs}.new", exist_ok=True)
+        _with_both(treecopy.copy_tree, whole, f"{rootfs}.new")
+        os.rename(f"{rootfs}.new", rootfs)
 
     def unmount(self, container: str) -> None:
         """Take the mount away, if there is one."""
@@ -129,30 +207,45 @@ class Snapshots:
             if error.errno not in (errno.EINVAL, errno.ENOENT):
                 raise
 
-    def prune(self, keep: Iterable[Sequence[str]]) -> list[str]:
-        """Remove the layers that no image in ``keep`` (their diff_ids) has; returns their names."""
-        kept = {
-            path for image in keep for n in range(len(image)) if (path := self.find(image[: n + 1]))
-        }
-        removed = []
-        for name in os.listdir(self.root) if os.path.isdir(self.root) else []:
-            path = f"{self.root}/{name}"
-            if path not in kept:
-                with lock.exclusive(path):
-                    rmtree(path)
-                removed.append(name)
-        return removed
+
+def _make_upper(lowers: Sequence[str], upper: str) -> None:
+    """The root that a container sees is its upper directory: that is to look as in the image."""
+    new = f"{upper}.new"
+    os.makedirs(new, exist_ok=True)
+    os.chmod(new, 0o755)
+    for path in lowers:
+        if not _has_xattr(path, UNNAMED):
+            _with_both(tree.copy_attributes, path, new)
+            break
+    os.rename(new, upper)
 
 
-def finish(root: int, unpacked: layer.Unpacked) -> None:
-    """Make an unpacked layer one that overlayfs can mount and that survives a power cut."""
-    from minirun.image import whiteout
+def _visible(lowers: Sequence[str]) -> list[str]:
+    """overlayfs merges the roots of all layers, also of those below an opaque one."""
+    for n, path in enumerate(lowers, start=1):
+        if _has_xattr(path, whiteout.OVERLAY_OPAQUE):
+            return list(lowers[:n])
+    return list(lowers)
 
-    if unpacked.whiteouts:
-        tree.each_directory(root, whiteout.to_overlay)
-    if not unpacked.names_root:
-        os.setxattr(root, UNNAMED, b"y")
-    linux.syncfs(root)
+
+def _has_xattr(path: str, name: str) -> bool:
+    try:
+        os.getxattr(path, name)
+    except OSError as error:
+        if error.errno != errno.ENODATA:
+            raise
+        return False
+    return True
+
+
+def _with_both(do: Callable[[int, int], object], source: str, target: str) -> None:
+    """Call ``do`` with two directories, open."""
+    old, new = tree.open_directory(source), tree.open_directory(target)
+    try:
+        do(old, new)
+    finally:
+        os.close(old)
+        os.close(new)
 
 
 def chain_id(diff_ids: Sequence[str]) -> str:
@@ -184,12 +277,3 @@ def _claim(path: str) -> lock.Lock:
             os.close(claim.fd)
         except FileNotFoundError:
             pass
-
-
-def rmtree(path: str) -> None:
-    """Remove a file or a tree, however deep; nothing there is fine."""
-    parent = tree.open_directory(os.path.dirname(path))
-    try:
-        tree.remove(os.path.basename(path), parent)
-    finally:
-        os.close(parent)

@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -55,6 +56,15 @@ def remove(name: bytes | str, dir_fd: int) -> None:
         finally:
             os.close(fd)
         os.rmdir(name, dir_fd=dir_fd)
+
+
+def rmtree(path: str) -> None:
+    """Remove what ``path`` names, a file or a tree. Nothing there: nothing to do."""
+    parent = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        remove(os.path.basename(path), parent)
+    finally:
+        os.close(parent)
 
 
 class Walk:
@@ -135,25 +145,34 @@ def xattrs(fd: int) -> dict[str, bytes]:
 
 
 def copy_attributes(source: int, target: int) -> None:
-    """Owner, mode, extended attributes and times, from one open file to another."""
+    """Owner, mode, times and extended attributes, from one open file to another."""
     status = os.fstat(source)
-    os.fchown(target, status.st_uid, status.st_gid)  # first: it clears set-user-ID and capabilities
-    os.fchmod(target, stat.S_IMODE(status.st_mode))
+    apply_status(target, status)
     wanted, present = xattrs(source), xattrs(target)
     for name in present.keys() - wanted.keys():
         os.removexattr(target, name)
     for name, value in wanted.items():
         if present.get(name) != value:
             os.setxattr(target, name, value)
+
+
+def apply_status(target: int | str, status: os.stat_result) -> None:
+    """Owner, mode and times, of an open file or of one by its ``handle``."""
+    os.chown(target, status.st_uid, status.st_gid)  # first: it clears set-user-ID and capabilities
+    if not stat.S_ISLNK(status.st_mode):
+        os.chmod(target, stat.S_IMODE(status.st_mode))
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def copy_content(source: int, target: int) -> int:
-    """Bytes of a regular file into a new one, shared on disk where the file system can."""
-    copied = 0
-    while count := _copy_range(source, target, 1 << 30):
-        copied += count
-    return copied
+def copy_file(source: int, name: bytes | str, dir_fd: int) -> None:
+    """An open regular file as a new one, its content shared on disk where the file system can."""
+    target = os.open(name, NEW_FILE, 0o600, dir_fd=dir_fd)
+    try:
+        while _copy_range(source, target, 1 << 30):
+            pass
+        copy_attributes(source, target)
+    finally:
+        os.close(target)
 
 
 def _copy_range(source: int, target: int, count: int) -> int:

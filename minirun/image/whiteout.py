@@ -10,9 +10,9 @@ In a directory that overlayfs is to mount they are marks on the file system itse
     d/NAME                a character device with the number 0:0
     d                     an extended attribute, trusted.overlay.opaque = "y"
 
-A layer is unpacked with the former, because they need no privileges, no support by the file system,
-and no thought about the order of entries: whatever else a layer holds is not touched by its own
-whiteouts. ``to_overlay`` turns them into the latter, ``flatten`` applies them.
+A layer is unpacked with the former: they need no privileges and no support by the file system, and
+the order of entries doesn't matter, as nothing else of a layer is touched by its own whiteouts.
+``to_overlay`` turns them into the latter; flatten.py applies them.
 
 See "Whiteouts" in https://github.com/opencontainers/image-spec/blob/main/layer.md, and "whiteouts
 and opaque directories" in Documentation/filesystems/overlayfs.rst of the kernel.
@@ -40,6 +40,8 @@ AUFS = (b".wh..wh.aufs", b".wh..wh.orph", b".wh..wh.plnk")
 NAME_MAX = 255
 OVERLAY_OPAQUE = "trusted.overlay.opaque"
 
+# --- in an unpacked layer: files ----------------------------------------------------------------
+
 
 def hidden_name(name: bytes) -> bytes:
     """``b".wh.NAME"`` → ``b"NAME"``. LayerError if there can be no such file to hide."""
@@ -60,8 +62,29 @@ def hide(name: bytes, dir_fd: int) -> None:
         os.close(fd)
 
 
+def make_opaque(dir_fd: int) -> None:
+    os.close(os.open(OPAQUE, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600, dir_fd=dir_fd))
+
+
+def take(dir_fd: int, names: dict[str, bool]) -> tuple[bool, list[bytes]]:
+    """Remove the marks from a directory, and from the ``names`` in it.
+
+    Returns whether it is opaque, and which names it hides.
+    """
+    opaque, hidden = False, []
+    for name in [name for name in names if name.startswith(".wh.")]:
+        mark = os.fsencode(name)
+        if mark == OPAQUE:
+            opaque = True
+        else:
+            hidden.append(_read_long(mark, dir_fd) or mark[len(PREFIX) :])
+        os.unlink(mark, dir_fd=dir_fd)
+        del names[name]
+    return opaque, hidden
+
+
 def _mark(name: bytes) -> bytes:
-    """The file that says that NAME is gone. Where ".wh.NAME" has no room, the file holds NAME."""
+    """The file that says that NAME is gone. Where ".wh.NAME" has no room, that file holds NAME."""
     if len(PREFIX + name) <= NAME_MAX:
         return PREFIX + name
     if len(name) > NAME_MAX:
@@ -71,99 +94,99 @@ def _mark(name: bytes) -> bytes:
     return _LONG + sha256(name).hexdigest().encode()
 
 
-def make_opaque(dir_fd: int) -> None:
-    os.close(os.open(OPAQUE, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600, dir_fd=dir_fd))
+def _read_long(mark: bytes, dir_fd: int) -> bytes | None:
+    if not mark.startswith(_LONG):
+        return None
+    fd = os.open(mark, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=dir_fd)
+    try:
+        return os.read(fd, NAME_MAX)
+    finally:
+        os.close(fd)
 
 
-def take(marks: list[bytes], dir_fd: int) -> tuple[bool, list[bytes]]:
-    """Remove the marks of an unpacked directory: is it opaque, and which names does it hide?"""
-    opaque, hidden = False, []
-    for mark in marks:
-        if mark == OPAQUE:
-            opaque = True
-        elif mark.startswith(_LONG):
-            fd = os.open(mark, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=dir_fd)
-            hidden.append(os.read(fd, NAME_MAX))
-            os.close(fd)
-        else:
-            hidden.append(mark[len(PREFIX) :])
-        os.unlink(mark, dir_fd=dir_fd)
-    return opaque, hidden
+# --- in a directory for overlayfs ---------------------------------------------------------------
 
 
 def to_overlay(dir_fd: int) -> None:
     """Turn the marks of one directory into those of overlayfs. Its times stay as they are."""
-    marks = [os.fsencode(name) for name in os.listdir(dir_fd) if name.startswith(".wh.")]
-    if not marks:
-        return
     status = os.fstat(dir_fd)
-    opaque, hidden = take(marks, dir_fd)
+    names = dict.fromkeys(os.listdir(dir_fd), False)
+    opaque, hidden = take(dir_fd, names)
     if opaque:
         os.setxattr(dir_fd, OVERLAY_OPAQUE, b"y")
     for name in hidden:
         there = tree.lstat(name, dir_fd)
         if there is None:
             os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=dir_fd)
-        elif tree.is_directory(there):
-            fd = tree.open_directory(name, dir_fd)  # a new directory, not one that merges
+        elif tree.is_directory(there):  # it is to replace the one below, and not to merge with it
+            fd = tree.open_directory(name, dir_fd)
             os.setxattr(fd, OVERLAY_OPAQUE, b"y")
             os.close(fd)
     os.utime(dir_fd, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def find(layers: Sequence[int], path: bytes) -> int | None:
-    """What stands at ``path`` when these layers (open, the nearest first) are laid on one another.
+# --- in both ------------------------------------------------------------------------------------
 
-    Returns a descriptor (O_PATH) or None. Follows no symbolic link. Knows both kinds of marks.
+
+def find(layers: Sequence[int], path: bytes) -> int | None:
+    """What stands at ``path`` when these open layers, the nearest first, are laid on one another.
+
+    Returns a descriptor (O_PATH) or None. Follows no symbolic link.
     """
-    here = _unless_opaque([os.dup(fd) for fd in layers])
+    here = _down_to_opaque([os.dup(fd) for fd in layers])
     for name in path.split(b"/"):
-        there = _unless_opaque(_look(here, name))
-        for fd in here:
-            os.close(fd)
+        there = _down_to_opaque(_look(here, name))
+        _close(here)
         here = there
-    for fd in here[1:]:
-        os.close(fd)
+    _close(here[1:])
     return here[0] if here else None
 
 
 def _look(directories: list[int], name: bytes) -> list[int]:
-    """The directories that ``name`` is made of, nearest first; or the one other file it is."""
+    """The directories that ``name`` is made of, the nearest first; or the one other file it is."""
     found: list[int] = []
     for directory in directories:
-        there = tree.lstat(name, directory)
-        if there is not None and not _is_mark(there):
+        there = _lstat(name, directory)
+        if there and not _is_mark(there):
             if tree.is_directory(there) or not found:
                 found.append(os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=directory))
             if not tree.is_directory(there):
                 break
-        if (there is not None and _is_mark(there)) or tree.lstat(_mark(name), directory):
+        if (there and _is_mark(there)) or _lstat(_mark(name), directory):
             break
     return found
 
 
-def _is_mark(status: os.stat_result) -> bool:
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
-
-
-def _unless_opaque(directories: list[int]) -> list[int]:
-    """Only those down to the first opaque one; the others are closed."""
+def _down_to_opaque(directories: list[int]) -> list[int]:
     for n, fd in enumerate(directories, start=1):
         if is_opaque(fd):
-            for other in directories[n:]:
-                os.close(other)
+            _close(directories[n:])
             return directories[:n]
     return directories
 
 
 def is_opaque(fd: int) -> bool:
+    """Nothing of the layers below is seen in this directory (which may be open by O_PATH)."""
     try:
         if os.getxattr(tree.handle(fd), OVERLAY_OPAQUE) == b"y":
             return True
     except OSError as error:
         if error.errno not in (errno.ENODATA, errno.ENOTSUP):
             raise
+    return _lstat(OPAQUE, fd) is not None
+
+
+def _lstat(name: bytes, fd: int) -> os.stat_result | None:
     try:
-        return tree.lstat(OPAQUE, fd) is not None
+        return tree.lstat(name, fd)
     except NotADirectoryError:
-        return False
+        return None
+
+
+def _is_mark(status: os.stat_result) -> bool:
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
