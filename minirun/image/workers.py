@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Workers:
-    """``with Workers(do, count) as workers: workers.run(job)``, the last from any thread."""
+    """``with Workers(do, count) as workers:`` and then ``workers.run(job)`` from any thread."""
 
     def __init__(self, do: Job, count: int) -> None:
         self._idle: SimpleQueue[socket.socket] = SimpleQueue()
@@ -44,10 +44,7 @@ class Workers:
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:
-            for pid in self._pids:  # what they do now is of no use any more
-                os.kill(pid, signal.SIGKILL)
+    def __exit__(self, *_: object) -> None:
         for ours in self._sockets:
             ours.close()
         for pid in self._pids:
@@ -68,11 +65,18 @@ class Workers:
         name, message, hint = answer
         raise getattr(errors, name)(message, hint=hint)
 
+    def kill(self) -> None:
+        """End what they are doing: it is of no use any more. Every ``run`` ends in an Error."""
+        for pid in self._pids:
+            os.kill(pid, signal.SIGKILL)
+
     def _start(self, do: Job) -> None:
         ours, theirs = socket.socketpair()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
+            for socket_of_parent in (*self._sockets, ours):
+                socket_of_parent.close()  # else we would keep them open, and see no end of ours
             _serve(theirs, do, parent)
         theirs.close()
         self._pids.append(pid)
