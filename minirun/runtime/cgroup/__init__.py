@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import os
 from errno import EBUSY, EINVAL, ENOTEMPTY
-from signal import SIGKILL
 from time import monotonic, sleep
 
 from minirun import linux
 from minirun.errors import Error, SpecError, StateError
+from minirun.runtime import signals
 from minirun.runtime.cgroup import devices, files, v1, v2
 from minirun.runtime.cgroup.hierarchy import Hierarchy, hierarchies
 
@@ -196,7 +196,7 @@ class Cgroup:
         self.freeze()
         for pid in self.pids():
             try:
-                linux.kill(pid, SIGKILL)
+                linux.kill(pid, signals.KILL)
             except ProcessLookupError:
                 pass
         self.thaw()
