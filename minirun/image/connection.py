@@ -58,9 +58,10 @@ def open_session(context: ssl.SSLContext, conversation: "Conversation") -> reque
 def tls_context(registry: str, *, verify: bool, ours: bool) -> ssl.SSLContext:
     """What TLS with ``registry``, or (not ``ours``) a host that it names, is checked against.
 
-    Our own certificate is for the registry alone. TLS 1.2 is the oldest version that is spoken.
+    Our own certificate is for the registry alone.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # the default is the library's, often older
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -11,7 +11,7 @@
 Podman, Buildah and CRI-O read the same file. $MINIRUN_REGISTRIES_CONF, else
 $CONTAINERS_REGISTRIES_CONF, names the only file to read; otherwise it is
 ~/.config/containers/registries.conf or, when that does not exist, /etc/containers/registries.conf,
-and the files of registries.conf.d beside both, where a later table for a prefix replaces an earlier.
+and the files of registries.conf.d beside both; a later table for a prefix replaces an earlier one.
 
 Names without a registry mean Docker Hub, always: ``unqualified-search-registries`` and
 ``[aliases]`` are not used, so that one name means one image on every machine.

@@ -221,13 +221,14 @@ class Registry:
         """HTTPS, or plain HTTP where that is allowed and the registry speaks nothing better."""
         from minirun.image.failures import NotTLS
 
+        scheme = self._scheme
         try:
-            return self._send_by(self._scheme, path, headers, limit)
+            return self._send_by(scheme, path, headers, limit)
         except NotTLS:
-            if self._scheme != "https" or not self.endpoint.allows_http:
+            if scheme != "https" or not self.endpoint.allows_http:
                 raise
-            self._scheme = "http"
-            return self._send_by(self._scheme, path, headers, limit)
+        self._scheme = "http"
+        return self._send_by("http", path, headers, limit)
 
     def _send_by(
         self, scheme: str, path: str, headers: dict[str, str], limit: int | None

@@ -66,7 +66,7 @@ class Answer:
         while limit > 0:
             try:
                 piece = self._response.raw.read(min(CHUNK, limit), decode_content=False)
-            except (OSError, urllib3.exceptions.HTTPError) as error:
+            except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
                 raise explain(error, self.host) from None
             if not piece:
                 return

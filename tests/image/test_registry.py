@@ -1,7 +1,7 @@
 """A registry's answers, good and bad: groups RG and IM22, IM28 of the catalogue of cases.
 
-Real registries (docker-registry, plain, with TLS and passwords, with tokens) say what is right; what
-they never do, fake_registry does on purpose.
+Real registries (docker-registry, plain, with TLS and passwords, with tokens) say what is right;
+what they never do, fake_registry does on purpose.
 """
 
 import base64
@@ -9,6 +9,7 @@ import doctest
 import hashlib
 import itertools
 import json
+import os
 import ssl
 import threading
 import time
@@ -44,6 +45,7 @@ HURRIED = Patience(connect=2, stall=0.3, tries=4, first_wait=0.01, longest_wait=
 ACCEPT = [fakes.MANIFEST, fakes.INDEX]
 ALICE = Credential("alice", "s3cret")
 CONTENT = bytes(range(256)) * 4096  # a mebibyte
+ENVIRONMENT = ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 @pytest.fixture(autouse=True)
@@ -54,9 +56,9 @@ def alone(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     (tmp_path / "registries.conf").touch()
     monkeypatch.setenv("MINIRUN_REGISTRIES_CONF", str(tmp_path / "registries.conf"))
-    for name in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "SSL_CERT_FILE", "http_proxy", "https_proxy",
-                 "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name in ENVIRONMENT:
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture
@@ -83,7 +85,11 @@ def get_manifest(fake, target="latest", **options):
 
 def get_blob(fake, descriptor, offset=0, **options):
     with client(fake, **options) as registry:
-        return b"".join(registry.blob(descriptor, offset))
+        return read(registry, descriptor, offset)
+
+
+def read(registry, descriptor, offset=0):
+    return b"".join(registry.blob(descriptor, offset))
 
 
 def test_doctests():
@@ -109,7 +115,7 @@ def pull(name, **options):
     return manifest
 
 
-@pytest.mark.parametrize("kind", [{}, {"tls": True}, {"token": True}], ids=["plain", "tls", "token"])
+@pytest.mark.parametrize("kind", [{}, {"tls": True}, {"token": True}], ids=str)
 def test_a_real_registry(kind, tmp_path, monkeypatch):
     with components.registry(tmp_path / "registry", **kind) as server:
         name = server.push(images.layout("busybox"), "library/busybox:latest")
@@ -181,7 +187,9 @@ def test_rg10_a_digest_gets_another_document(fake):
         get_manifest(fake, digest)
 
 
-@pytest.mark.parametrize("lie", ["sha256:" + "0" * 64, "sha256:../..", "nonsense", "md5:x", "sha512:0"])
+@pytest.mark.parametrize("lie", [
+    "sha256:" + "0" * 64, "sha256:../..", "nonsense", "md5:x", "sha512:0",
+])
 def test_rg10_docker_content_digest_lies(fake, lie):
     fake.manifest("lib/app", "latest", {"a": 1})
     fake.on("/manifests/", header(Docker_Content_Digest=lie))
@@ -258,6 +266,11 @@ def test_a_registrys_own_words_are_shown_and_tamed(fake):
 # --- tokens and passwords -------------------------------------------------------------------
 
 
+def said(server):
+    """The Authorization of each request, in order."""
+    return [request.headers.get("authorization") for request in server.requests]
+
+
 def test_a_bearer_token(fake):
     fake.manifest("lib/app", "latest", {"a": 1})
     fake.token()
@@ -275,8 +288,8 @@ def test_the_password_goes_to_the_token_server_and_not_to_the_registry(fake, els
     elsewhere.challenge = elsewhere.authorization = ""
     get_manifest(fake, credential=ALICE)
     basic = f"Basic {base64.b64encode(b'alice:s3cret').decode()}"
-    assert [each.headers.get("authorization") for each in elsewhere.requests] == [basic]
-    assert [each.headers.get("authorization") for each in fake.requests] == [None, fake.authorization]
+    assert said(elsewhere) == [basic]
+    assert said(fake) == [None, fake.authorization]
 
 
 def test_a_token_that_ran_out_is_fetched_again(fake):
@@ -295,8 +308,8 @@ def test_threads_share_a_token(fake):
     fake.token()
     with client(fake) as registry:
         results = []
-        threads = [threading.Thread(target=lambda d=layer: results.append(b"".join(registry.blob(d))))
-                   for layer in layers]
+        threads = [threading.Thread(target=lambda: results.append(read(registry, layers.pop())))
+                   for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -329,8 +342,8 @@ def test_a_token_that_is_none(fake, answer):
 
 
 @pytest.mark.parametrize("challenge", [
-    'Digest realm="x"', "Bearer", "Bearer realm=", 'Bearer realm="unended', "Bearer " + "x=y," * 9999,
-    'Bearer realm=""', 'Bearer service="x"',
+    'Digest realm="x"', "Bearer", "Bearer realm=", 'Bearer realm="unended', 'Bearer realm=""',
+    'Bearer service="x"', "Bearer " + "x=y," * 9999,
 ])
 def test_rg11_challenges_that_cannot_be_answered(fake, challenge):
     fake.authorization, fake.challenge = "never", challenge
@@ -362,7 +375,8 @@ def test_rg01_a_password_does_not_leave_the_registrys_domain(fake, elsewhere):
     assert elsewhere.requests == []
 
 
-def test_rg01_a_token_server_elsewhere_gets_what_is_kept_for_it(fake, elsewhere, tmp_path, monkeypatch):
+def test_rg01_a_token_server_elsewhere_gets_what_is_kept_for_it(
+        fake, elsewhere, tmp_path, monkeypatch):
     fake.manifest("lib/app", "latest", {"a": 1})
     elsewhere.token()
     fake.authorization = elsewhere.authorization
@@ -422,7 +436,8 @@ def test_rg03_a_redirect_to_another_host_takes_no_secrets_along(fake, elsewhere)
     told = []
     with client(fake, ALICE, listener=told.append) as registry:
         assert b"".join(registry.blob(layer)) == CONTENT
-    assert [set(each.headers) & {"authorization", "cookie"} for each in elsewhere.requests] == [set()]
+    assert len(elsewhere.requests) == 1
+    assert not {"authorization", "cookie"} & set(elsewhere.requests[0].headers)
     assert fake.requests[-1].headers["authorization"] == "Bearer good-token"
     assert "cookie" not in fake.requests[-1].headers
     assert "secret" not in repr(told)
@@ -431,7 +446,8 @@ def test_rg03_a_redirect_to_another_host_takes_no_secrets_along(fake, elsewhere)
 def test_rg03_a_redirect_back_takes_no_secrets_along_either(fake, elsewhere):
     layer = fake.blob(CONTENT)
     fake.authorization, fake.challenge = "Basic YWxpY2U6czNjcmV0", "Basic realm=x"
-    fake.on("/blobs/", status(401, WWW_Authenticate=fake.challenge), redirect(f"{elsewhere.url}/go"))
+    fake.on("/blobs/", status(401, WWW_Authenticate=fake.challenge),
+            redirect(f"{elsewhere.url}/go"))
     elsewhere.on("/go", redirect(f"{fake.url}/elsewhere"))
     with pytest.raises(RegistryError):
         get_blob(fake, layer, credential=ALICE)
@@ -577,7 +593,8 @@ def test_rg09_a_blob_without_length(fake):
     fake.on("/blobs/", chunked(CONTENT + b"\0"))
     with pytest.raises(DigestError, match="longer than"):
         get_blob(fake, layer)
-    fake.on("/blobs/", forever(chunked(CONTENT[:-1])))
+    fake.on("/blobs/", forever(
+        lambda request, reply: chunked(reply.body[:-1])(request, reply)))
     with pytest.raises(RegistryError, match="ends 1 bytes early"):
         get_blob(fake, layer)
 
@@ -721,7 +738,8 @@ def test_a_slow_reader_is_not_the_servers_fault(fake):
 
 
 @pytest.mark.parametrize("answer", [
-    b"", b"\r\n\r\n", b"SSH-2.0-OpenSSH_9\r\n", b"HTTP/9.9 200 OK\r\n\r\n", b"HTTP/1.1 abc OK\r\n\r\n",
+    b"", b"\r\n\r\n", b"SSH-2.0-OpenSSH_9\r\n", b"HTTP/9.9 200 OK\r\n\r\n",
+    b"HTTP/1.1 abc OK\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nX: " + b"x" * (1 << 20) + b"\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 10000 + b"\r\n",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n",
@@ -732,7 +750,7 @@ def test_a_slow_reader_is_not_the_servers_fault(fake):
 def test_rg11_answers_that_are_not_http(fake, answer):
     fake.on("/manifests/", forever(raw(answer)))
     fake.on("/tags/", forever(raw(answer)))
-    with pytest.raises((RegistryError, DigestError), match="127.0.0.1") as caught:
+    with pytest.raises((RegistryError, DigestError), match=r"127\.0\.0\.1") as caught:
         manifest = get_manifest(fake)
         assert manifest.body == b""
         raise RegistryError("127.0.0.1: an empty answer is one")
@@ -856,7 +874,7 @@ def test_rg05_a_broken_file_in_certs_d_is_named(secure, tmp_path):
         get_manifest(secure)
 
 
-def test_rg05_we_show_our_own_certificate_to_the_registry_alone(certificates, tmp_path, monkeypatch):
+def test_rg05_our_own_certificate_is_for_the_registry_alone(certificates, tmp_path, monkeypatch):
     context = server_context(certificates)
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(certificates / "ca.crt")
@@ -872,7 +890,7 @@ def test_rg05_we_show_our_own_certificate_to_the_registry_alone(certificates, tm
         (place / "us.key").write_bytes((certificates / "server.key").read_bytes())
         get_manifest(server)
         port = server.host.partition(":")[2]
-        server.on("/manifests/", redirect(f"https://localhost:{port}/elsewhere"))
+        server.on("/manifests/", forever(redirect(f"https://localhost:{port}/elsewhere")))
         with pytest.raises(RegistryError):
             get_manifest(server)
         assert server.asked("/elsewhere") == []

@@ -1,4 +1,4 @@
-"""Registries by their real names and addresses, in a network of their own that ends at its loopback.
+"""Registries by their real names and addresses, in a network that ends at its own loopback.
 
 docker.io, its token server and its storage are played by fakes behind the real host names and port
 443, answering as Docker's documentation says; nothing in the client knows of the play.
@@ -67,7 +67,8 @@ def alone(tmp_path, monkeypatch):
 
 
 def name_hosts(directory, hosts):
-    (directory / "hosts").write_text("".join(f"{ip} {name}\n" for name, ip in hosts.items()))
+    lines = [f"{ip} {name}\n" for name, ip in {"localhost": LOOPBACK, **hosts}.items()]
+    (directory / "hosts").write_text("".join(lines))
     linux.mount(str(directory / "hosts"), "/etc/hosts", None, linux.MS_BIND)
 
 
@@ -94,8 +95,8 @@ def docker_hub(directory):
     name_hosts(directory, names)
     context = certificate(directory, HUB)
     with ExitStack() as stack:
-        registry, auth, storage = (
-            stack.enter_context(fake_registry(context, (address, 443))) for address in names.values())
+        registry, auth, storage = (stack.enter_context(fake_registry(context, (address, 443)))
+                                   for address in names.values())
         auth.contents["/token"] = fakes.Reply(
             headers={"Content-Type": "application/json"},
             body=json.dumps({"token": "hub-token", "access_token": "hub-token", "expires_in": 300,
@@ -163,7 +164,7 @@ def pull_through_mirrors(directory):
         assert broken.asked("/v2/library/centos/manifests/8")
         with pytest.raises(RegistryError) as caught:  # Docker Hub is not to be found here
             find(parse("centos:9"), accept=ACCEPT, patience=HURRIED)
-        assert caught.value.message.startswith("registry-1.docker.io: no such host (and before it: ")
+        assert "registry-1.docker.io: no such host (and before it: " in caught.value.message
         assert f"{mirror.host}/hub/library/centos:9: no such" in caught.value.message
 
 
@@ -227,7 +228,8 @@ def test_rg01_rg02_rg04_nobody_makes_us_talk_to_what_is_nearer(tmp_path):
 def rebinds(directory):
     """A name that first is a public address and then our own."""
     name_hosts(directory, {"evil.example": PUBLIC})
-    with fake_registry(address=(PUBLIC, 5000)) as evil, fake_registry(address=(LOOPBACK, 5000)) as own:
+    with (fake_registry(address=(PUBLIC, 5000)) as evil,
+          fake_registry(address=(LOOPBACK, 5000)) as own):
         layer = evil.blob(b"content")
         evil.manifest("lib/app", "latest", {"a": 1})
         evil.on("/manifests/", fakes.cut(0), fakes.header(Connection="close"))
