@@ -151,7 +151,9 @@ def call(line: list[str]) -> int:  # noqa: PLR0911 (a table of errors)
         return complain(from_os_error(error))
     except Exception as error:
         if "--debug" in line:
-            raise
+            import traceback
+
+            traceback.print_exc()
         what = f"minirun itself went wrong: {type(error).__name__}: {printable(str(error))}"
         return complain(Error(what, hint="please report it, with the output of minirun --debug …"))
 

@@ -54,7 +54,7 @@ def image(state: State, found: Image) -> Document:
 def lower(state: State, found: Image) -> str:
     """The unpacked layers as overlayfs gets them; "" where they are not unpacked."""
     try:
-        return ":".join(state.snapshots.lowers(found.diff_ids))
+        return ":".join(state.snapshots.lowers(found.config))
     except Error:
         return ""
 

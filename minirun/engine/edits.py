@@ -242,7 +242,7 @@ def set_seccomp(spec: Document, wish: str) -> None:
         return
     if not wish:
         powers = spec["process"]["capabilities"]["bounding"]
-        spec["linux"]["seccomp"] = seccomp_profile.default(powers)
+        spec["linux"]["seccomp"] = seccomp_profile.default(powers, os.uname().machine)
         return
     try:
         with open(wish, encoding="utf-8") as file:

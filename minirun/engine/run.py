@@ -191,7 +191,7 @@ def start_runtime(job: Run, options: list[str], *, stdin: bool) -> int:
     """Start the runtime's ``run``; its process id. It inherits the lock that says it lives."""
     before = job.runtime.log_options()
     if job.options.get("explain") and job.runtime.is_own:
-        before.append(f"--explain={job.options['explain']}")
+        before.append("--explain=json" if job.options["explain"] == "json" else "--explain")
     lock = job.container.lock_runtime()
     os.set_inheritable(lock, True)
     try:

@@ -66,14 +66,14 @@ class State:
 
     def lowers(self, image: Image) -> list[str]:
         """The image's layers as directories, the newest first; unpacked now, if not before."""
-        snapshots, diff_ids = self.snapshots, image.diff_ids
         try:
-            return snapshots.lowers(diff_ids)
+            return self.snapshots.lowers(image.config)
         except NotFound:
             with self.store.hold():
                 for count, layer in enumerate(image.layers, 1):
-                    snapshots.add(self.store.blob_path(layer["digest"]), diff_ids[:count])
-        return snapshots.lowers(diff_ids)
+                    blob = self.store.blob_path(layer["digest"])
+                    self.snapshots.add(blob, image.diff_ids[:count])
+        return self.snapshots.lowers(image.config)
 
     def remove_image(self, name: str, *, force: bool = False) -> list[str]:
         """Take away a name, and with the last one the image; what happened, in Docker's words."""
@@ -133,8 +133,7 @@ class State:
     def finish(self, container: Container, code: int) -> None:
         """The end of a container that nothing runs in any more: unmount it; keep its record, or
         with --rm nothing at all."""
-        if os.path.ismount(container.directory + "/rootfs"):
-            self.snapshots.unmount(container.directory)
+        self.snapshots.unmount(container.directory)
         if container.record.get("autoRemove"):
             self.containers.remove(container)
         else:

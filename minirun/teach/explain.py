@@ -50,7 +50,7 @@ class Narrator:
 
     def _heard(self, name: str, arguments: tuple[Any, ...], result: object) -> None:
         shown = ", ".join(map(_argument, arguments))
-        answer = f"-1 {result.strerror}" if isinstance(result, OSError) else str(result)
+        answer = f"-1 ({result.strerror})" if isinstance(result, OSError) else str(result)
         self._calls.append(f"{name}({shown}) = {answer}")
 
     def heard(self, step: Callable[..., Any], lines: list[str]) -> None:
@@ -64,10 +64,10 @@ class Narrator:
 
             line = json.dumps({"step": name, "calls": calls, **story}, ensure_ascii=False)
         else:
-            rows = [f"▸ {name}: {story['about']}"]
-            rows += [f"    {field + ':':<7} {story[field]}" for field in FIELDS if story[field]]
-            rows += [f"      {printable(call)}" for call in calls]
-            line = "\n".join(rows)
+            rows = [f"● {name}: {story['about']}"]
+            rows += [f"    {printable(call)}" for call in calls]
+            rows += [f"    {field + ':':7}{story[field]}" for field in FIELDS if story[field]]
+            line = "\n".join(rows) + "\n"
         print(line, file=sys.stderr, flush=True)
 
 
@@ -90,6 +90,9 @@ def parse(text: str) -> dict[str, str]:
 
 
 def _argument(value: object) -> str:
+    """One argument as strace(1) writes it."""
+    if value is None:
+        return "NULL"
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
-    return repr(value)
+    return f'"{value}"' if isinstance(value, str) else str(value)
