@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,8 +15,17 @@ from tests import residue as residues
 
 
 def pytest_configure() -> None:
-    """Adopt the orphans of what the tests start, so that ``residue`` sees them: prctl(2)."""
+    """Run the tests below a process that adopts and reaps orphans, as PID 1 of a machine does.
+
+    So ``residue`` sees what is left running, and no zombie keeps a keyring. See prctl(2).
+    """
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    if tests := os.fork():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda received, _: os.kill(tests, received))
+        while (ended := os.wait())[0] != tests:
+            pass
+        os._exit(os.waitstatus_to_exitcode(ended[1]) & 0xFF)
 
 
 @pytest.fixture

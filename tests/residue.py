@@ -29,7 +29,7 @@ def snapshot() -> Snapshot:
         "cgroups": {str(path) for path in CGROUPS.rglob("*/") if path.is_dir()},
         "interfaces": set(os.listdir("/sys/class/net")),
         "keyrings": keyrings(),
-        "processes": descendants(os.getpid()),
+        "processes": descendants(os.getppid(), but=os.getpid()) | descendants(os.getpid()),
         "nftables": ruleset(),
         "files": {f"{folder}/{name}" for folder in FOLDERS for name in listing(folder)},
     }
@@ -62,10 +62,10 @@ def keyrings() -> set[str]:
     return {f"{line[0]} {line[8]}" for line in lines if line[7] == "keyring"}
 
 
-def descendants(pid: int) -> set[str]:
+def descendants(pid: int, but: int = 0) -> set[str]:
     """The living processes below ``pid``, as "pid command line"; zombies do not count."""
     found = set()
-    for child in children(pid):
+    for child in set(children(pid)) - {but}:
         state = Path(f"/proc/{child}/stat")
         try:
             if state.read_text().rpartition(")")[2].split()[0] not in "ZX":

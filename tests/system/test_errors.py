@@ -24,8 +24,8 @@ FILES = [
 BAD_COMMANDS = [
     ("/bin/nope", 127, "/bin/nope"), ("nope", 127, "nope"), ("", 127, ""),
     ("/etc", 126, "is a directory"), ("/bin/not-executable", 126, "not executable"),
-    ("/bin/crlf", 126, "CRLF"), ("/bin/no-interpreter", 126, "/opt/python3.99"),
-    ("/bin/mips", 126, "architecture"), ("/etc/passwd/x", 126, "/etc/passwd"),
+    ("/bin/crlf", 126, "CR LF"), ("/bin/no-interpreter", 126, "/opt/python3.99"),
+    ("/bin/mips", 126, "mips"), ("/etc/passwd/x", 127, "/etc/passwd"),
 ]
 
 
@@ -67,7 +67,7 @@ nope
 run --nope tiny
 run -m lots tiny
 run -m 1 tiny
-run --cpus 0 tiny
+run --cpus -1 tiny
 run --cpus 1000000 tiny
 run -v relative:x:z:z tiny
 run -w relative tiny
