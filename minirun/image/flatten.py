@@ -68,25 +68,27 @@ def _unpack(path: str, root: int, staging: str, fds: list[int]) -> Unpacked:
 
 def _merge(upper: int, root: int, staging: str, unpacked: Unpacked) -> None:
     """Move what an unpacked layer holds to where it belongs, and apply its whiteouts."""
-    before = os.fstat(root)
     marked = unpacked.whiteouts > 0
     with tree.Walk(upper) as source, tree.Walk(root) as goal:
+        # moving what is in a directory changes the times of both, so those come before and after
+        times = [os.fstat(upper if unpacked.names_root else root)]
         todo = [_merge_files(source.fd, goal.fd, marked, staging)]
         while todo:
             if todo[-1]:
                 name = todo[-1].pop()
                 source.down(name)
                 goal.down(name)
+                times.append(os.fstat(source.fd))
                 todo.append(_merge_files(source.fd, goal.fd, marked))
                 continue
             if len(todo) > 1 or unpacked.names_root:
-                tree.copy_attributes(source.fd, goal.fd)  # last: filling it changed its times
+                tree.copy_attributes(source.fd, goal.fd)
+            status = times.pop()
+            os.utime(goal.fd, ns=(status.st_atime_ns, status.st_mtime_ns))
             todo.pop()
             if todo:
                 source.up()
                 goal.up()
-    if not unpacked.names_root:
-        os.utime(root, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def _merge_files(source: int, goal: int, marked: bool, spare: str = "") -> list[str]:

@@ -52,20 +52,33 @@ def _fits(paths: list[str]) -> bool:
 
 
 def obstacle(directory: str) -> str | None:
-    """Why overlayfs cannot be used in ``directory``; None if it can. That is tried, not guessed."""
+    """Why overlayfs cannot be used in ``directory``; None if it can. That is tried, not guessed.
+
+    The mount is attached to no place, so it is gone when we are, however we end.
+    """
     trial = f"{directory}/trial"
-    for name in ("lower", "upper", "work", "rootfs"):
+    for name in ("lower", "upper", "work"):
         os.makedirs(f"{trial}/{name}")
     fd = tree.open_directory(f"{trial}/lower")
     try:
         whiteout.hide(b"x", fd)
         whiteout.make_opaque(fd)
         whiteout.to_overlay(fd)
-        mount([f"{trial}/lower"], trial, f"{trial}/rootfs")
-        linux.umount2(f"{trial}/rootfs")
+        _try([f"{trial}/lower", f"{trial}/upper", f"{trial}/work"])
     except OSError as error:
         return os.strerror(error.errno or 0)
     finally:
         os.close(fd)
         tree.rmtree(trial)
     return None
+
+
+def _try(paths: list[str]) -> None:
+    overlay = linux.fsopen("overlay")
+    try:
+        for key, path in zip(("lowerdir", "upperdir", "workdir"), paths, strict=True):
+            linux.fsconfig(overlay, linux.FSCONFIG_SET_STRING, key, path)
+        linux.fsconfig(overlay, linux.FSCONFIG_CMD_CREATE)
+        os.close(linux.fsmount(overlay))
+    finally:
+        os.close(overlay)

@@ -132,7 +132,8 @@ class Snapshots:
             for fd in fds:
                 os.close(fd)
         if unpacked.whiteouts:
-            tree.each_directory(root, whiteout.to_overlay)
+            lowest = below is not None and not below
+            tree.each_directory(root, whiteout.drop if lowest else whiteout.to_overlay)
         if not unpacked.names_root:
             os.setxattr(root, UNNAMED, b"y")
         return unpacked

@@ -216,7 +216,7 @@ class Tar:
         member.kind = _kind(flag, member.name)
         if member.kind in (CHARACTER, BLOCK_DEVICE):
             member.major, member.minor = _number(major), _number(minor)
-        if member.kind != FILE:
+        if _KINDS[flag] != FILE:
             member.stored = 0  # some tars give a link the size of what it links to, but no data
         member.size = member.stored
         _check(member)

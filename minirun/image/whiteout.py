@@ -108,20 +108,29 @@ def _read_long(mark: bytes, dir_fd: int) -> bytes | None:
 
 
 def to_overlay(dir_fd: int) -> None:
-    """Turn the marks of one directory into those of overlayfs. Its times stay as they are."""
+    """Turn the marks of one directory into those of overlayfs. Its times stay as they are.
+
+    A directory that merges with none below gets no devices: overlayfs would show them in listings.
+    """
     status = os.fstat(dir_fd)
-    names = dict.fromkeys(os.listdir(dir_fd), False)
-    opaque, hidden = take(dir_fd, names)
+    opaque, hidden = take(dir_fd, dict.fromkeys(os.listdir(dir_fd), False))
     if opaque:
         os.setxattr(dir_fd, OVERLAY_OPAQUE, b"y")
     for name in hidden:
         there = tree.lstat(name, dir_fd)
-        if there is None:
+        if there is None and not is_opaque(dir_fd):
             os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=dir_fd)
         elif tree.is_directory(there):  # it is to replace the one below, and not to merge with it
             fd = tree.open_directory(name, dir_fd)
             os.setxattr(fd, OVERLAY_OPAQUE, b"y")
             os.close(fd)
+    os.utime(dir_fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def drop(dir_fd: int) -> None:
+    """Remove the marks of one directory: below the lowest layer there is nothing to hide."""
+    status = os.fstat(dir_fd)
+    take(dir_fd, dict.fromkeys(os.listdir(dir_fd), False))
     os.utime(dir_fd, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
