@@ -423,6 +423,29 @@ def test_rg02_a_form_with_secrets_follows_no_redirect(fake, elsewhere):
     assert elsewhere.requests == []
 
 
+def test_rg12_secrets_from_nowhere_else(fake, tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/.netrc").write_text("default login alice password s3cret\n")
+    fake.manifest("lib/app", "latest", {"a": 1})
+    get_manifest(fake)
+    assert said(fake) == [None]
+
+
+def test_rg12_secrets_are_neither_told_nor_in_errors(fake):
+    fake.token("t0ken")
+    told = []
+    get = {"credential": ALICE, "listener": told.append}
+    with pytest.raises(RegistryError) as denied:
+        get_manifest(fake, **get)
+    fake.authorization = "never"
+    with pytest.raises(AuthError) as refused:
+        get_manifest(fake, **get)
+    assert len(told) == 9  # two of them find out that this is plain HTTP
+    shown = repr([told, denied.value.__dict__, refused.value.__dict__])
+    basic = base64.b64encode(b"alice:s3cret").decode()
+    assert not [secret for secret in ("s3cret", "t0ken", basic) if secret in shown]
+
+
 # --- redirects ------------------------------------------------------------------------------
 
 
@@ -755,6 +778,22 @@ def test_rg11_answers_that_are_not_http(fake, answer):
         assert manifest.body == b""
         raise RegistryError("127.0.0.1: an empty answer is one")
     assert caught.value.message.isprintable()
+
+
+def test_nobody_listens():
+    host = f"127.0.0.1:{components.free_port()}"
+    with Registry(Endpoint(host, "lib/app"), patience=HURRIED) as registry:
+        with pytest.raises(RegistryError, match=f"{host}: nobody listens there"):
+            registry.manifest("latest", accept=ACCEPT)
+
+
+def test_waits_are_told(fake):
+    fake.manifest("lib/app", "latest", {"a": 1})
+    fake.on("/manifests/", status(503))
+    told = []
+    get_manifest(fake, listener=told.append)
+    assert [(each.request.partition(" ")[0], each.status) for each in told] == [
+        ("GET", 0), ("GET", 503), ("wait", 0), ("GET", 200)]
 
 
 def test_closing_wakes_who_waits(fake):
