@@ -9,7 +9,8 @@ each waits at its own socket:
              ◄── ["done", result] or ["error", class, message, hint] ◄──
 
 A process that ends early is seen as the end of its socket, and when we end, however we end, the
-kernel ends them (PR_SET_PDEATHSIG, prctl(2)).
+kernel tells them (PR_SET_PDEATHSIG, prctl(2)). They take SIGTERM as an exception: what they were
+making is cleaned up on its way.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Workers:
     def kill(self) -> None:
         """End what they are doing: it is of no use any more. Every ``run`` ends in an Error."""
         for pid in self._pids:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGTERM)
 
     def _start(self, do: Job) -> None:
         ours, theirs = socket.socketpair()
@@ -88,16 +89,22 @@ def _serve(theirs: socket.socket, do: Job, parent: int) -> None:
     """The life of a worker: it never returns to the code that it is a copy of."""
     status = 1
     try:
-        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-c reaches us too; our parent decides
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
         while os.getppid() == parent:
             _send(theirs, _answer(do, _receive(theirs)))
-    except EOFError:
+    except (EOFError, SystemExit):
         status = 0
     except BaseException:
         traceback.print_exc()  # a mistake of ours: nobody else can show it
     finally:
         os._exit(status)
+
+
+def _stop(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once is enough: nothing may disturb the cleaning up
+    raise SystemExit
 
 
 def _answer(do: Job, job: Any) -> list[Any]:
