@@ -127,7 +127,7 @@ def other_runtimes() -> Iterator[None]:
         yield
         return
     hierarchy = CGROUPS / "hugetlb"
-    hierarchy.mkdir()
+    hierarchy.mkdir(exist_ok=True)  # a killed run may have left it
     run("mount", "-t", "cgroup", "-o", "hugetlb", "cgroup", hierarchy)
     try:
         yield
