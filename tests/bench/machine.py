@@ -12,7 +12,6 @@ from pathlib import Path
 from tests.daemons import other_runtimes
 from tests.images import run
 
-
 SIZE = 20 << 30  # of the disk; the file is sparse, and takes what is written: 5 GB at most
 
 
