@@ -1,15 +1,13 @@
 """Seccomp: which system calls a container may make (seccomp(2), linux.seccomp of a config.json).
 
-    program = compile(seccomp, os.uname().machine)
-    listener = install(program, flags(seccomp))
-
 ``compile`` is pure: it turns the names and conditions of the config.json into decisions about
 numbers, for each architecture whose calls this kernel takes, and bpf.py makes a program of them.
 Each of those must be in the filter: a 64-bit process may call the kernel by 32-bit numbers too,
 and what a filter does not know is killed.
 
-Without no_new_privs ``install`` needs CAP_SYS_ADMIN, so it comes before the capabilities are
-dropped, and the filter has to let through the calls that drop them; with it, it comes last of all.
+When the filter is installed, and with which capability, is in powers.py.
+
+Interface: compile, flags.
 """
 
 from __future__ import annotations
@@ -156,7 +154,7 @@ def _spans(architecture: Architecture, rules: list[Rule], default: int, beyond: 
                     last = max(last, number)
     for number, decision in decisions.items():
         if not isinstance(decision, int):
-            decisions[number] = (*decision, ((), default, wide))
+            decisions[number] = (*decision, ((), default, wide)) if decision else default
     if last < architecture.base:
         beyond = default
     elif architecture.table.startswith("s390"):
@@ -189,7 +187,7 @@ def _decide(decisions: dict[int, Any], number: int, rules: list[bpf.Rule]) -> No
 
 
 def flags(seccomp: dict[str, Any]) -> int:
-    """The SECCOMP_FILTER_FLAG_* for ``install``, with a listener if any rule notifies."""
+    """The SECCOMP_FILTER_FLAG_* for seccomp(2); any rule that notifies needs a listener."""
     bits = 0
     for flag in seccomp.get("flags") or ():
         if flag not in FLAGS:
@@ -199,12 +197,3 @@ def flags(seccomp: dict[str, Any]) -> int:
     if any(rule["action"] == "SCMP_ACT_NOTIFY" for rule in rules):
         bits |= linux.SECCOMP_FILTER_FLAG_NEW_LISTENER
     return bits
-
-
-def install(program: bytes, flags: int) -> int | None:
-    """From here on each call of this process and its children passes the filter.
-
-    Returns the listener that SCMP_ACT_NOTIFY tells of calls, if ``flags`` ask for one.
-    """
-    fd = linux.seccomp(linux.SECCOMP_SET_MODE_FILTER, flags, program)
-    return fd if flags & linux.SECCOMP_FILTER_FLAG_NEW_LISTENER else None
