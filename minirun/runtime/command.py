@@ -1,9 +1,9 @@
 """Finding the command of a container, and saying why it cannot be run.
 
-The kernel says "No such file or directory" of a script whose interpreter is missing, and of a program
-whose loader is; it says "Exec format error" of a program for another machine. We look before
-execve(2) does and give the reason, with the exit codes that shells use: 127 when the command is not
-there, 126 when it is there but cannot be executed. Called inside the root, as its root user.
+The kernel says "No such file or directory" of a script whose interpreter is missing, and of a
+program whose loader is; it says "Exec format error" of a program for another machine. We look
+before execve(2) does and give the reason, with the exit codes that shells use: 127 when the command
+is not there, 126 when it is there but cannot be executed. Called inside the root, as its root user.
 
 What only looks wrong is no error yet: programs for other machines run where binfmt_misc(5) has an
 emulator for them. It is noted as a suspicion, which ``start`` tells if execve(2) does fail.
@@ -101,15 +101,16 @@ def _check_script(head: bytes, shown: str) -> None:
     line = head[2:].partition(b"\n")[0]
     words = line.split()
     interpreter = os.fsdecode(words[0]) if words else ""
+    named = printable(interpreter)
     if line.endswith(b"\r") and not os.path.exists(interpreter + "\r" * (len(words) == 1)):
         raise CommandNotExecutable(
             f"{shown}: no such file or directory: its first line ends in CR LF, so that its "
-            f"interpreter is {printable(interpreter)!r} and a carriage return",
+            f"interpreter is {named!r} and a carriage return",
             hint=f"sed -i 's/\\r$//' {shown}",
         )
     if not interpreter or not os.path.exists(interpreter):
         raise CommandNotExecutable(
-            f"{shown}: no such file or directory: its interpreter {printable(interpreter)!r} is missing",
+            f"{shown}: no such file or directory: its interpreter {named!r} is missing",
             hint="install the interpreter in the image, or change the first line of the script",
         )
 
@@ -128,7 +129,7 @@ def _check_loader(head: bytes, shown: str) -> None:
         if not os.path.exists(loader):
             raise CommandNotExecutable(
                 f"{shown}: no such file or directory: its loader {printable(loader)} is missing",
-                hint="it is dynamically linked: copy its libraries (ldd) too, or link it statically",
+                hint="copy the libraries that ldd shows into the image too, or link it statically",
             )
 
 

@@ -94,7 +94,7 @@ class Container:
         return container
 
     def lock(self) -> None:
-        """Wait until no other command is at work on this container; held until this process ends."""
+        """Wait until no other command is at work on this container; held as long as we live."""
         self.lock_fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(self.lock_fd, fcntl.LOCK_EX)
 

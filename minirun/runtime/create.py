@@ -1,8 +1,8 @@
 """The parent half: how a container comes into being, is started, and ends.
 
 ``create`` takes STEPS; the child half is in init.py, and sync.py draws how they talk. When a step
-fails, on either side, everything made so far is undone. What has to be undone is written down before
-it is made, so that after a ``kill -9`` of this process ``delete --force`` can still do it.
+fails, on either side, everything made so far is undone. What has to be undone is written down
+before it is made, so that after a ``kill -9`` of this process ``delete --force`` can still do it.
 
 Interface: prepare, create, start, kill, delete, destroy.
 """
@@ -143,7 +143,7 @@ def await_ready(setup: Setup) -> None:
             linux.prlimit(setup.container.state["pid"], number, limit["soft"], limit["hard"])
         except PermissionError as error:
             raise errors.StepError(
-                f"process.rlimits: {limit['type']} cannot be raised to {limit['hard']}: {error.strerror}",
+                f"process.rlimits: {limit['type']} cannot be raised to {limit['hard']}",
                 hint="ulimit -H shows what we may set at most without CAP_SYS_RESOURCE",
             ) from error
 
@@ -242,7 +242,7 @@ def delete(container: Container, *, force: bool = False) -> list[errors.Error]:
 
 
 def destroy(container: Container) -> list[errors.Error]:
-    """Kill what is left of the container and remove all traces. Can be done again if interrupted."""
+    """Kill what is left of the container and remove all traces; can be done again."""
     cgroup = container.cgroup()
     pid = container.state["pid"]
     if pid and start_time(pid) == container.state["startTime"]:

@@ -2,8 +2,8 @@
 
 A device file is a name for a number, and the number is the power: c 1:3 is the null device wherever
 it lies (null(4), mknod(2)). An image may have put anything at these names, so what is there already
-is accepted only if it is that very device. Which numbers a container may use at all is decided by its
-cgroup. In a user namespace mknod(2) is refused, and the host's device is bound instead.
+is accepted only if it is that very device. Which numbers a container may use at all is decided by
+its cgroup. In a user namespace mknod(2) is refused, and the host's device is bound instead.
 
 Interface: make_all, open_null.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from minirun.runtime.rootfs import Root
     from minirun.runtime.spec import Spec
 
-DEFAULT = (  # config-linux.md, "Default Devices"; major, minor: Documentation/admin-guide/devices.txt
+DEFAULT = (  # config-linux.md, "Default Devices"; the numbers: admin-guide/devices.txt
     ("null", 1, 3),
     ("zero", 1, 5),
     ("full", 1, 7),

@@ -35,7 +35,7 @@ def _not_json(value: object) -> NoReturn:
     raise TypeError(f"{type(value).__name__} has no place in JSON")
 
 
-_scan = make_scanner(_Rules)
+_scan: Any = make_scanner(_Rules())  # type: ignore[arg-type]
 _encode = make_encoder(
     None, _not_json, encode_basestring_ascii, None, ": ", ", ", False, False, False
 )

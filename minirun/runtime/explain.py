@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Which arguments are flags, and with which of linux.py's names they are told.
-FLAGS = {
+FLAGS: dict[str, dict[int, Any]] = {
     "mount": {3: "MS_"},
     "umount2": {1: "MNT_"},
     "unshare": {0: "CLONE_NEW"},
@@ -32,7 +32,11 @@ FLAGS = {
     "fsmount": {1: "FSMOUNT_", 2: "MOUNT_ATTR_"},
     "close_range": {2: "CLOSE_RANGE_"},
 }
-NUMBERS = {"prctl": {0: "PR_"}, "fsconfig": {1: "FSCONFIG_"}, "seccomp": {0: "SECCOMP_SET_"}}
+NUMBERS: dict[str, dict[int, str]] = {
+    "prctl": {0: "PR_"},
+    "fsconfig": {1: "FSCONFIG_"},
+    "seccomp": {0: "SECCOMP_SET_"},
+}
 # What the arrays mean that some calls point to: struct open_how, struct mount_attr.
 STRUCTURES: dict[str, tuple[int, tuple[tuple[str, Any], ...]]] = {
     "openat2": (2, (("flags", ("O_PATH", "O_DIRECTORY", "O_NOFOLLOW", "O_RDWR", "O_CLOEXEC")),
@@ -111,30 +115,27 @@ def _argument(name: str, index: int, value: Any) -> str:
 def _value(value: Any) -> str:
     if value is None:
         return "NULL"
+    if isinstance(value, int):
+        return "AT_FDCWD" if value == linux.AT_FDCWD else str(value)
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_value(item) for item in value[:8] if item != 0) + "]"
-    if isinstance(value, bytes) and value[-1:] == b"\0" and b"\0" not in value[:-1]:
-        value = value[:-1]
-    if (
-        isinstance(value, bytes)
-        and not value.isascii()
-        or isinstance(value, bytes)
-        and b"\0" in value
-    ):
-        return f"{{{len(value)} bytes}}"
     if isinstance(value, bytes | str):
-        text = printable(os.fsdecode(value))
-        return f'"{text[:LONGEST]}{"…" if len(text) > LONGEST else ""}"'
-    return (
-        "AT_FDCWD" if value == linux.AT_FDCWD else str(value) if isinstance(value, int) else "{…}"
-    )
+        return _string(os.fsencode(value).removesuffix(b"\0"))
+    return "{…}"
+
+
+def _string(value: bytes) -> str:
+    if b"\0" in value:
+        return f"{{{len(value)} bytes}}"
+    text = printable(os.fsdecode(value))
+    return f'"{text[:LONGEST]}{"…" if len(text) > LONGEST else ""}"'
 
 
 def _names(wanted: Any) -> list[tuple[str, int]]:
     """(name, value) of linux.py's or os's constants, by prefix or by name."""
     if isinstance(wanted, str):
         return [(name, bit) for name, bit in vars(linux).items() if name.startswith(wanted)]
-    return [(name, getattr(linux, name, None) or getattr(os, name, 0)) for name in wanted]
+    return [(name, int(getattr(linux, name, 0) or getattr(os, name, 0))) for name in wanted]
 
 
 def _flags(value: int, wanted: Any) -> str:

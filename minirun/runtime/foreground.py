@@ -1,8 +1,8 @@
 """A foreground ``run``: wait for the container's end, and stand between it and our caller.
 
-Signals that we get are passed on, the terminal is carried back and forth (terminal.py), and the exit
-code of the command becomes ours. All signals arrive through a file descriptor (signalfd(2)), so one
-select(2) waits for everything, and none is lost that comes while the container is being made.
+Signals that we get are passed on, the terminal is carried back and forth (terminal.py), and the
+exit code of the command becomes ours. All signals arrive through a file descriptor (signalfd(2)):
+one select(2) waits for everything, and none is lost that comes while the container is being made.
 
 Interface: hold_signals, wait.
 """

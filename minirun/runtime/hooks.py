@@ -1,4 +1,4 @@
-"""Hooks: programs of the host (or the container) that are run at fixed moments (config.md, "Hooks").
+"""Hooks: programs that are run at fixed moments of a container's life (config.md, "Hooks").
 
 ===============  ==========================================  =====================================
 kind             when                                        where
@@ -6,7 +6,7 @@ kind             when                                        where
 prestart         create, all is mounted (deprecated)         outside
 createRuntime    create, after prestart                      outside
 createContainer  create, before pivot_root                   in the namespaces, the host's files
-startContainer   start, before the command                   in the container
+startContainer   start, before the command                   in the container, its files
 poststart        start, after the command was executed       outside
 poststop         delete                                      outside
 ===============  ==========================================  =====================================

@@ -1,11 +1,11 @@
 """The child half of ``create``: a process that becomes the container, step by step.
 
-Read FIRST_STEPS and STEPS: that is the order of everything. sync.py draws how the parent (create.py)
-and the two children talk. All steps work on one ``Setup``.
+Read FIRST_STEPS and STEPS: that is the order of everything. sync.py draws how the parent
+(create.py) and the two children talk. All steps work on one ``Setup``.
 
-Two rules hold in this file. Nothing may be imported from ``enter_root`` on, for the files that Python
-would find are the container's then. And what must be written to /proc is written before that, to the
-host's /proc, for the container's may be anything.
+Two rules hold in this file. Nothing may be imported from ``enter_root`` on, for the files that
+Python would find are the container's then. And what must be written to /proc is written before
+that, to the host's /proc, for the container's may be anything.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from minirun.runtime.sync import Channel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _socket import socket
     from collections.abc import Callable
     from typing import Any
 
@@ -52,7 +51,7 @@ class Setup:
         self.new_keyring = True
         # what steps leave behind for later ones
         self.channel, self.end_of_child = Channel.pair()
-        self.listener: socket  # what "start" connects to
+        self.listener: Any  # a socket: what "start" connects to
         self.root: rootfs.Root
         self.null = self.image = self.image_reader = self.last_cap = -1
         self.master: int | None = None  # of the terminal
@@ -287,7 +286,8 @@ def protect_paths(setup: Setup) -> None:
     """Make paths read-only, hide others, and the root read-only if asked for.
 
     why:    /proc and /sys have switches of the whole machine, and things to read about it
-    shell:  mount --bind -o ro rootfs/proc/sys rootfs/proc/sys; mount --bind /dev/null rootfs/proc/kcore
+    shell:  mount --bind -o ro rootfs/proc/sys rootfs/proc/sys;
+            mount --bind /dev/null rootfs/proc/kcore
     man:    mount_setattr(2), proc(5)
     """
     for path in dict.fromkeys(setup.linux("readonlyPaths") or []):
@@ -399,7 +399,7 @@ def _wait_for_start(setup: Setup) -> int:
     setup.listener.close()
     setup.channel = type(setup.channel)(connection)  # from now on "start" is whom to tell
     hooks.run(setup.spec, "startContainer", setup.container.report("created"))
-    return connection.detach()
+    return int(connection.detach())
 
 
 def _become(setup: Setup, image: bytes, kept: int, number: int) -> None:

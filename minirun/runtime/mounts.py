@@ -2,8 +2,8 @@
 
 A mount is made in three moves, none of which trusts a path twice: get a mount that is attached
 nowhere (a new file system, or a clone of a tree that exists: bind), set its attributes while nobody
-can reach it, and attach it to a file descriptor that rootfs.py opened inside the root. So no symbolic
-link that a container plants, and no race with it, leads a mount to another place.
+can reach it, and attach it to a file descriptor that rootfs.py opened inside the root. So no
+symbolic link that a container plants, and no race with it, leads a mount to another place.
 
 ``options`` are those of mount(8). Interface: parse, attach, detached.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # fmt: off
-# option: (attributes it sets, attributes it clears); with an r before it (rro), for all mounts below.
+# option: (attributes it sets, those it clears); with an r before it (rro), for all mounts below.
 ATTRIBUTES = {
     "ro": (linux.MOUNT_ATTR_RDONLY, 0), "rw": (0, linux.MOUNT_ATTR_RDONLY),
     "nosuid": (linux.MOUNT_ATTR_NOSUID, 0), "suid": (0, linux.MOUNT_ATTR_NOSUID),
@@ -41,7 +41,8 @@ PROPAGATION = {
 }
 SUPERBLOCK = ("sync", "dirsync", "lazytime", "mand", "iversion")  # for the file system's own use
 WITHOUT_EFFECT = ("defaults", "async", "nolazytime", "nomand", "silent", "loud", "noiversion")
-NOT_YET = ("remount", "tmpcopyup", "idmap", "ridmap", "copy-symlink", "src-nofollow", "dest-nofollow")
+NOT_YET = ("remount", "tmpcopyup", "idmap", "ridmap", "copy-symlink", "src-nofollow",
+           "dest-nofollow")
 # fmt: on
 
 

@@ -72,7 +72,7 @@ def new_flags(spec: Spec) -> int:
 
 
 def write_maps(spec: Spec, pid: int) -> None:
-    """Who is who in the new user namespace of ``pid``, written from outside (user_namespaces(7))."""
+    """Say who is who in the new user namespace of ``pid`` (user_namespaces(7))."""
     for file, field in (("uid_map", "linux.uidMappings"), ("gid_map", "linux.gidMappings")):
         rows = [
             f"{row['containerID']} {row['hostID']} {row['size']}\n"

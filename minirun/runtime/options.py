@@ -26,7 +26,7 @@ class Line:
         self.arguments: list[str] = []
 
     def parse(self, words: list[str], *, until_argument: bool) -> list[str]:
-        """Take options (and arguments, unless ``until_argument``) from ``words``; returns the rest."""
+        """Take the options out of ``words``; ``until_argument``: stop there, return the rest."""
         words = list(words)
         while words:
             word = words.pop(0)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from minirun.runtime.trampoline import Call
+    from minirun.runtime.trampoline import Argument, Call
 
 SYS_ADMIN = capabilities.BITS["CAP_SYS_ADMIN"]
 
@@ -46,7 +46,10 @@ def calls(
     yield from _user(process.get("user") or {})
     yield from _sets(sets, SYS_ADMIN if filter and not no_new_privs else 0)
     if filter:
-        program = [len(filter) // 8, filter]  # struct sock_fprog: a count and a pointer
+        program: list[Argument] = [
+            len(filter) // 8,
+            filter,
+        ]  # struct sock_fprog: a count and a pointer
         yield "seccomp", linux.SECCOMP_SET_MODE_FILTER, filter_flags, program
 
 

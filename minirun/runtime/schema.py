@@ -179,7 +179,8 @@ RESOURCES = record(
     pids=record(limit=int64),
     memory=record(
         limit=int64, reservation=int64, swap=int64, kernel=int64, kernelTCP=int64,
-        swappiness=uint64, disableOOMKiller=boolean, useHierarchy=boolean, checkBeforeUpdate=boolean,
+        swappiness=uint64, disableOOMKiller=boolean, useHierarchy=boolean,
+        checkBeforeUpdate=boolean,
     ),
     cpu=record(
         shares=uint64, quota=int64, burst=uint64, period=uint64, realtimeRuntime=int64,

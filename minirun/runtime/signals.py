@@ -6,15 +6,15 @@ from minirun.errors import UsageError, printable
 
 # fmt: off
 NAMES = (
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
-    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
-    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU",
+    "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 )
 # fmt: on
 NUMBERS = {name: number for number, name in enumerate(NAMES, 1)} | {"IOT": 6, "CLD": 17, "POLL": 29}
 FIRST, RTMIN, RTMAX = 1, 34, 64
-KILL, PIPE, CHLD, STOP, XFSZ, WINCH = (
-    NUMBERS[name] for name in ("KILL", "PIPE", "CHLD", "STOP", "XFSZ", "WINCH")
+INT, KILL, PIPE, CHLD, STOP, XFSZ, WINCH = (
+    NUMBERS[name] for name in ("INT", "KILL", "PIPE", "CHLD", "STOP", "XFSZ", "WINCH")
 )
 RESERVED = (32, 33)  # the C library's own
 

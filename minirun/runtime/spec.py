@@ -2,8 +2,8 @@
 
 ``load`` checks the document against the table in schema.py, and then what no table can say: fields
 that need one another, sysctls that would change the host, and features that this runtime or this
-machine has not. Such a field is refused by its name. Never is one ignored: who asks for a protection
-must not get a container without it.
+machine has not. Such a field is refused by its name. Never is one ignored: who asks for a
+protection must not get a container without it.
 
 Interface: load, check, namespaces, flag.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Spec = dict[str, Any]
 
 CONFIG_SIZE = 64 << 20
-NAMESPACES = {  # the spec's name: (the flag of unshare(2) and setns(2), the name below /proc/PID/ns)
+NAMESPACES = {  # the spec's name: (flag of unshare(2) and setns(2), name below /proc/PID/ns)
     "user": (linux.CLONE_NEWUSER, "user"),
     "cgroup": (linux.CLONE_NEWCGROUP, "cgroup"),
     "ipc": (linux.CLONE_NEWIPC, "ipc"),
@@ -122,8 +122,8 @@ def _check_process(spec: Spec) -> None:
 RLIMITS = {
     f"RLIMIT_{name}": number
     for number, name in enumerate(
-        "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO "
-        "RTTIME".split()
+        "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE "
+        "RTPRIO RTTIME".split()
     )
 }  # linux/resource.h
 

@@ -24,9 +24,9 @@ made after it, so the child is two processes, of which the first lives for a mom
       │ record "created"
 
 Every message is a JSON array in one packet of a socketpair(2). Either side may send
-``["error", class, message, hint]`` instead, which ``receive`` raises. Both sockets are close-on-exec:
-end of file means that the other side has executed something else or is dead, and a child whose
-parent is dead ends at once. So after a ``kill -9`` of the parent nothing of the set-up goes on.
+``["error", class, message, hint]`` instead, which ``receive`` raises. Both sockets are
+close-on-exec: end of file means that the other side has executed something else or is dead, and a
+child whose parent is dead ends at once: after a ``kill -9`` of the parent no set-up goes on.
 """
 
 from __future__ import annotations

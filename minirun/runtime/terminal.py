@@ -1,7 +1,7 @@
 """Terminals: the container's pseudo-terminal, and what a foreground ``run -t`` does with ours.
 
-A pseudo-terminal has two ends (pty(7)). The *slave* is the container's stdin, stdout and stderr, and
-its controlling terminal. The *master* goes out to whoever shows it to a person: to the owner of
+A pseudo-terminal has two ends (pty(7)). The *slave* is the container's stdin, stdout and stderr,
+and its controlling terminal. The *master* goes out to whoever shows it to a person: to the owner of
 ``--console-socket`` (SCM_RIGHTS), or to ourselves. It is opened in the container's own devpts, so
 that /dev/pts/0 means the same to its programs.
 

@@ -1,10 +1,10 @@
 """The last system calls before the container's command, made by 80 bytes of machine code.
 
 Why not simply ``os.execve(command)``? Because of CVE-2019-5736. Until execve(2) is over,
-/proc/self/exe of our process is the host's Python. A command that is the script ``#!/proc/self/exe``
-would therefore run the host's Python inside the container, whose root could then open that file
-for writing: the host's interpreter. To look at the command before (is it a script? of what?) is not
-enough, for a container that shares the directory can swap the file in between.
+/proc/self/exe of our process is the host's Python. A command that is the script
+``#!/proc/self/exe`` would therefore run the host's Python inside the container, whose root could
+then open that file for writing: the host's interpreter. To look at the command before (is it a
+script? of what?) is not enough, for whoever shares the directory can swap the file in between.
 
 So the process first executes a program that is no file of the host: an ELF file of one page in a
 memfd_create(2), sealed against writing. It is made anew for each container and holds a table of
