@@ -61,8 +61,8 @@ FORBIDDEN = (
     "mount -t tmpfs none /tmp", "umount /proc", "hostname other", "date -s \"$(date)\"",
     "unshare -U true", "unshare -m true", "nsenter -t 1 -m true", "insmod /dev/null", "dmesg",
     "swapoff /dev/null", "renice -n -5 1", "ip link add veth0 type veth",
-    "mknod /tmp/disk b 254 0", ": >> /proc/sys/kernel/panic", ": >> /proc/sysrq-trigger",
-    ": >> /sys/kernel/uevent_helper", "[ -e /sys/fs/cgroup/release_agent ]",
+    "mknod /tmp/disk b 254 0", "printf '' >> /proc/sys/kernel/panic",
+    "printf '' >> /proc/sysrq-trigger", "printf '' >> /sys/kernel/uevent_helper", "[ -e /sys/fs/cgroup/release_agent ]",
 )
 
 
@@ -120,8 +120,8 @@ def test_hd04_only_the_default_devices_open(minirun):
 
 
 def test_hd05_the_namespaces_are_its_own(inside):
-    kinds = ["mnt", "net", "pid", "ipc", "uts", "time"]
-    for kind in kinds:
+    """All but user, as in Docker, and time, which without shifted clocks isolates nothing."""
+    for kind in ("mnt", "net", "pid", "ipc", "uts", "cgroup"):
         here = os.readlink(f"/proc/self/ns/{kind}")
         assert inside(f"readlink /proc/self/ns/{kind}").strip() != here, kind
 
