@@ -42,7 +42,7 @@ CONNECTIONS = 8  # kept open to one host: more than a pull ever uses at once
 
 def open_session(context: ssl.SSLContext, conversation: "Conversation") -> requests.Session:
     """A session that knows nothing but what it is told: no netrc, no cookies, no environment."""
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False
     session.headers.clear()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -50,6 +50,12 @@ def open_session(context: ssl.SSLContext, conversation: "Conversation") -> reque
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: Any) -> None:
+        """None: transport.py follows redirects. requests would read a redirect's whole body first,
+        and nobody knows how long that is."""
 
 
 # --- whom we trust ---------------------------------------------------------------------------

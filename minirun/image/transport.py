@@ -132,17 +132,19 @@ class Transport:
         """
         headers = dict(headers)
         origin = _origin(url)
+        shown = url
         for _ in range(MOST_REDIRECTS + 1):
             foreign = _origin(url) != origin
             if foreign:
                 headers.pop("Authorization", None)
-            answer = self._once(url, headers, form, foreign)
+            answer = self._once(url, headers, form, shown=shown, foreign=foreign)
             if answer.status not in REDIRECTS:
                 return answer
             with answer:
                 if form is not None:
                     raise RegistryError(f"{answer.host}: redirects a form with secrets: refused")
                 url = _redirected(answer)
+                shown = url.partition("?")[0]  # a query often is a secret (a signature)
         raise RegistryError(
             f"{urlsplit(origin).netloc}: redirects more than {MOST_REDIRECTS} times"
         )
@@ -156,15 +158,18 @@ class Transport:
         url: str,
         headers: Mapping[str, str],
         form: Mapping[str, str] | None,
+        *,
+        shown: str,
         foreign: bool,
     ) -> Answer:
         if self._closed.is_set():
             raise RegistryError(f"{urlsplit(url).netloc}: given up")
         ours = urlsplit(url).hostname == self._hostname
-        request = f"{'GET' if form is None else 'POST'} {_shown(url, foreign)}"
+        method = "GET" if form is None else "POST"
+        request = f"{method} {printable(shown)}"
         try:
             response = (self._own if ours else self._other).request(
-                request.partition(" ")[0],
+                method,
                 url,
                 headers={"User-Agent": "minirun", "Accept-Encoding": "identity", **headers},
                 data=form,
@@ -195,9 +200,8 @@ def _origin(url: str) -> str:
 
 
 def _redirected(answer: Answer) -> str:
-    location = answer.headers.get("Location", "")
-    target = urljoin(answer.url, location)
     try:
+        target = urljoin(answer.url, answer.headers.get("Location", ""))
         return challenge.url(target, secure=answer.url.startswith("https:")).geturl()
     except ValueError as error:
         raise RegistryError(f"{answer.host}: {error}") from None
@@ -210,15 +214,9 @@ def _proxies(url: str) -> dict[str, Any]:
     return dict(get_environ_proxies(url))
 
 
-def _shown(url: str, foreign: bool) -> str:
-    """A URL for people. The query of a redirect often is a secret (a signature); ours is not."""
-    return printable(url.partition("?")[0] if foreign else url)
-
-
 def _meaning(answer: Answer) -> str:
     if answer.status in REDIRECTS:
-        target = urljoin(answer.url, answer.headers.get("Location", ""))
-        return f"go to {printable(urlsplit(target).netloc)}"
+        return f"go to {printable(answer.headers.get('Location', '').partition('?')[0])[:300]}"
     if answer.status == 401:
         return f"who are you? {printable(answer.headers.get('WWW-Authenticate', ''))[:300]}"
     kind = printable(answer.headers.get("Content-Type", ""))[:100]

@@ -14,6 +14,7 @@ raw bytes of an answer, with pauses (numbers, in seconds) between them.
 
 import hashlib
 import json
+import socket
 import socketserver
 import ssl
 import threading
@@ -111,6 +112,11 @@ def endless(piece: bytes = b"x" * 65536) -> Fault:
     return pieces
 
 
+def endless_redirect(url: str) -> Fault:
+    """A redirect that talks on and on."""
+    return lambda request, reply: endless()(request, Reply(307, {"Location": url}))
+
+
 def chunked(content: bytes | None = None) -> Fault:
     """The reply's body, or another one, without a Content-Length."""
     def pieces(request: Request, reply: Reply) -> Iterator[bytes | float]:
@@ -138,6 +144,7 @@ class FakeRegistry:
         self.requests: list[Request] = []
         self.authorization = ""  # what a request must have as its Authorization; if not, …
         self.challenge = ""  # … it gets a 401 with this as its WWW-Authenticate
+        self.connections = 0
         self.stopping = threading.Event()
         self._faults: list[tuple[str, list[Fault]]] = []
         self._lock = threading.Lock()
@@ -214,6 +221,7 @@ class _Handler(socketserver.StreamRequestHandler):
     tls: ssl.SSLContext | None
 
     def handle(self) -> None:
+        self.fake.connections += 1
         with suppress(OSError, ValueError):
             if self.tls:
                 self.connection = self.tls.wrap_socket(self.connection, server_side=True)
@@ -255,14 +263,19 @@ class _Server(socketserver.ThreadingTCPServer):
     request_queue_size = 64
 
 
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
 @contextmanager
 def fake_registry(tls: ssl.SSLContext | None = None, address: tuple[str, int] = ("127.0.0.1", 0)
                   ) -> Iterator[FakeRegistry]:
     """The server while the block runs; ``tls`` is a server's context."""
     fake = FakeRegistry()
     handler = type("Handler", (_Handler,), {"fake": fake, "tls": tls})
-    with _Server(address, handler) as server:
-        fake.host = f"{address[0]}:{server.server_address[1]}"
+    ip, server_class = (f"[{address[0]}]", _Server6) if ":" in address[0] else (address[0], _Server)
+    with server_class(address, handler) as server:
+        fake.host = f"{ip}:{server.server_address[1]}"
         fake.scheme = "https" if tls else "http"
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()

@@ -32,6 +32,7 @@ from tests.image.fake_registry import (
     cut,
     drip,
     endless,
+    endless_redirect,
     fake_registry,
     forever,
     hang,
@@ -507,6 +508,25 @@ def test_rg04_a_few_redirects_are_followed_and_no_more(fake):
         get_blob(fake, layer)
 
 
+def test_rg04_nobody_listens_to_the_body_of_a_redirect(fake, elsewhere):
+    layer = fake.blob(b"content")
+    elsewhere.contents["/data"] = next(iter(fake.contents.values()))
+    fake.on("/blobs/", endless_redirect(f"{elsewhere.url}/data"))
+    assert get_blob(fake, layer) == b"content"
+
+
+def test_a_signature_in_a_url_is_not_told(fake):
+    layer = fake.blob(b"content")
+    path = next(iter(fake.contents))
+    fake.contents["/data"] = fake.contents[path]
+    fake.on("/blobs/", redirect("/data?signature=s3cret"))
+    told = []
+    get_blob(fake, layer, listener=told.append)
+    assert fake.requests[-1].target == "/data?signature=s3cret"
+    assert "/data" in repr(told)
+    assert "s3cret" not in repr(told)
+
+
 @pytest.mark.parametrize("location", [
     "", "file:///etc/passwd", "gopher://127.0.0.1/", "ftp://127.0.0.1/", "http://a@127.0.0.1/",
     "http://[::1/", "http://127.0.0.1:0/", "http://127.0.0.1:99999/", "data:text/plain,x", "http:///x",
@@ -549,6 +569,23 @@ def test_a_blob_comes_in_large_pieces(fake):
     layer = fake.blob(CONTENT * 3)
     with client(fake) as registry:
         assert [len(piece) for piece in registry.blob(layer)] == [1 << 20] * 3
+
+
+def test_a_connection_is_used_again(fake):
+    layers = [fake.blob(bytes([number]) * 3000000) for number in range(4)]
+    fake.manifest("lib/app", "latest", {"a": 1})
+    with client(fake) as registry:
+        registry.manifest("latest", accept=ACCEPT)
+        for layer in layers:
+            assert len(read(registry, layer)) == 3000000
+    assert fake.connections == 2  # and the first found out that this is plain HTTP
+
+
+def test_rg13_ipv6():
+    with fake_registry(address=("::1", 0)) as server:
+        server.manifest("lib/app", "latest", {"a": 1})
+        assert server.host.startswith("[::1]:")
+        assert get_manifest(server).body == b'{"a": 1}'
 
 
 @pytest.mark.parametrize("percent", range(10, 100, 20))
