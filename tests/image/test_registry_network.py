@@ -7,8 +7,11 @@ docker.io, its token server and its storage are played by fakes behind the real 
 import base64
 import json
 import os
+import socket
+import socketserver
 import ssl
 import sys
+import threading
 import traceback
 from contextlib import ExitStack, contextmanager
 
@@ -250,7 +253,47 @@ def test_a_registry_cannot_become_ourselves(tmp_path):
 # --- proxies --------------------------------------------------------------------------------
 
 
-def through_a_proxy():
+class Tunnel(socketserver.StreamRequestHandler):
+    """A proxy that does as it is told (RFC 9110, section 9.3.6, CONNECT)."""
+
+    def handle(self):
+        self.server.asked.append(self.rfile.readline().decode().split()[1])
+        while self.rfile.readline().strip():
+            pass
+        host, _, port = self.server.asked[-1].rpartition(":")
+        with socket.create_connection((host, int(port))) as target:
+            self.connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            back = threading.Thread(target=pump, args=(target, self.connection), daemon=True)
+            back.start()
+            pump(self.connection, target)
+            back.join()
+
+
+def pump(source, sink):
+    while data := source.recv(65536):
+        sink.sendall(data)
+    sink.shutdown(socket.SHUT_WR)
+
+
+def hub_through_a_proxy(directory):
+    with docker_hub(directory) as (registry, auth, _):
+        registry.manifest("library/centos", "8", {"layers": []})
+        proxy = socketserver.ThreadingTCPServer((PRIVATE, 0), Tunnel)
+        proxy.daemon_threads, proxy.asked = True, []
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        os.environ["https_proxy"] = f"http://{PRIVATE}:{proxy.server_address[1]}"
+        client, manifest = find(parse("centos:8"), accept=ACCEPT, patience=HURRIED)
+        client.close()
+        assert manifest.body == b'{"layers": []}'
+        assert proxy.asked == ["registry-1.docker.io:443", "auth.docker.io:443"]
+        assert len(auth.requests) == 1
+
+
+def test_docker_hub_through_a_proxy(tmp_path):
+    in_network(hub_through_a_proxy, tmp_path)
+
+
+def refused_by_a_proxy():
     with fake_registry(address=(PRIVATE, 0)) as proxy:
         os.environ["HTTP_PROXY"] = f"http://user:pr0xy@{proxy.host}"
         os.environ["HTTPS_PROXY"] = f"http://user:pr0xy@{proxy.host}"
@@ -273,4 +316,4 @@ def through_a_proxy():
 
 
 def test_proxies_of_the_environment():
-    in_network(through_a_proxy)
+    in_network(refused_by_a_proxy)
