@@ -16,7 +16,7 @@ written to is decided by the pure twins v1.py and v2.py, and by devices.py.
 from __future__ import annotations
 
 import os
-from errno import EBUSY, EINVAL, ENOTEMPTY
+from errno import EBUSY, EINVAL, ENOENT, ENOTEMPTY
 from time import monotonic, sleep
 
 from minirun import linux
@@ -249,5 +249,5 @@ class Cgroup:
                 try:
                     os.rmdir(parent)
                 except OSError as error:
-                    if error.errno not in (EBUSY, ENOTEMPTY):
+                    if error.errno not in (EBUSY, ENOENT, ENOTEMPTY):  # others use it, or removed it
                         raise
