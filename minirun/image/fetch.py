@@ -73,11 +73,12 @@ def layers(pull: Pull) -> None:
         try:
             for job in as_completed(jobs):
                 job.result()
-        except BaseException:
+        except BaseException as error:
             for job in jobs:
                 job.cancel()
-            workers.kill()
             pull.registry.close()  # ends the transfers that others are still waiting for
+            if not isinstance(error, Exception):
+                workers.kill()  # somebody pressed ctrl-c; else a layer that is half done gets done
             raise
     unpack(pull.store, pull.snapshots, pull.document, pull.config)
 

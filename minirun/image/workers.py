@@ -15,6 +15,7 @@ making is cleaned up on its way.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -76,13 +77,22 @@ class Workers:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            for socket_of_parent in (*self._sockets, ours):
-                socket_of_parent.close()  # else we would keep them open, and see no end of ours
+            _leave_the_rest(theirs.fileno())
             _serve(theirs, do, parent)
         theirs.close()
         self._pids.append(pid)
         self._sockets.append(ours)
         self._idle.put(ours)
+
+
+def _leave_the_rest(fd: int) -> None:
+    """Close what a fork copied, all but ``fd``: locks and connections end where they should.
+
+    Nor may the garbage collector close, later, numbers that by then are something else.
+    """
+    gc.freeze()
+    os.closerange(3, fd)
+    os.closerange(fd + 1, os.sysconf("SC_OPEN_MAX"))
 
 
 def _serve(theirs: socket.socket, do: Job, parent: int) -> None:
