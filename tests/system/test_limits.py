@@ -42,18 +42,23 @@ def test_pids_stop_a_fork_bomb(minirun, limit, residue):
     assert time.monotonic() - start < 20
 
 
+BURN = ("read start rest < /proc/uptime; timeout 3 sh -c 'while :; do :; done'; "
+        "read end rest < /proc/uptime; echo $start $end; times")
+
+
 @pytest.mark.parametrize("share", [0.25, 0.5])
 def test_cpu_share_is_kept_within_a_tenth(minirun, share):
-    """A busy loop for 3 s of wall time; times(1) says what it got."""
-    line = ("end=$(($(cut -d. -f1 /proc/uptime) + 4)); "
-            "while [ $(cut -d. -f1 /proc/uptime) -lt $end ]; do i=0; "
-            "while [ $i -lt 2000 ]; do i=$((i+1)); done; done; "
-            "cat /proc/uptime >&2; times")
-    start = time.monotonic()
-    done = minirun("run", "--rm", "--cpus", share, "tiny", "sh", "-c", line)
-    elapsed = time.monotonic() - start
-    used = sum(seconds(word) for text in done.stdout.splitlines() for word in text.split())
-    assert used / elapsed == pytest.approx(share, rel=0.1), (used, elapsed)
+    """RL10. Other work on the machine can only take time away: the best of three counts."""
+    used = max(burnt(minirun.ok("run", "--rm", "--cpus", share, "tiny", "sh", "-c", BURN))
+               for _ in range(3))
+    assert used == pytest.approx(share, rel=0.1)
+
+
+def burnt(said: str) -> float:
+    """CPU seconds for each second of the clock, by what times(1) and /proc/uptime told."""
+    clock, _, children = said.splitlines()
+    start, end = map(float, clock.split())
+    return sum(map(seconds, children.split())) / (end - start)
 
 
 def seconds(text: str) -> float:
