@@ -44,8 +44,8 @@ ALL_CAPABILITIES = tuple(
     ).split()
 )
 
-# All but "user" (a host's root is the container's root, as in Docker) and "time" (it isolates
-# nothing unless clocks are shifted, and runc before 1.2 does not know it). namespaces(7)
+# All but "user" (a host's root is the container's root, as in Docker) and "time", which runc before
+# 1.2 refuses: with our own runtime, `minirun run` adds it. namespaces(7)
 NAMESPACES = ("mount", "pid", "network", "uts", "ipc", "cgroup")
 
 PIDS_LIMIT = 2048  # processes and threads: a fork bomb stays inside. Podman's figure

@@ -47,7 +47,7 @@ def tty(spec: Document, _: bool) -> None:
 def workdir(spec: Document, path: str) -> None:
     if not path.startswith("/"):
         raise UsageError(f"-w {printable(path)}: the working directory must begin with '/'")
-    spec["process"]["cwd"] = os.path.normpath("/" + path)[1:]
+    spec["process"]["cwd"] = bundle.absolute(path)
 
 
 def env(spec: Document, variables: Sequence[str]) -> None:
@@ -269,7 +269,7 @@ def bind(source: str, destination: str, options: list[str]) -> Document:
     if not os.path.exists(path):
         # Docker would make a directory, owned by root, wherever a typing error points to.
         raise NotFound(f"-v {printable(source)}: no such file", hint=f"mkdir -p {path}")
-    place = os.path.normpath("/" + destination)[1:]
+    place = bundle.absolute(destination)
     if place == "/":
         raise UsageError("-v: a volume cannot replace the container's root")
     return {"destination": place, "type": "bind", "source": path, "options": options}

@@ -101,6 +101,8 @@ def claim(job: Run) -> None:
     """
     options = job.options
     job.spec = bundling.make_config(job.image, job.arguments, options)
+    if job.runtime.is_own and os.path.exists("/proc/self/ns/time"):
+        job.spec["linux"]["namespaces"].append({"type": "time"})
     job.container = job.state.containers.claim(
         options.get("name"),
         {

@@ -97,7 +97,15 @@ def string(wish: Document, key: str) -> str:
 
 def _directory(wish: Document) -> str:
     """WorkingDir is taken from the root, and cleaned by its text alone: ``/a/../..`` is ``/``."""
-    return os.path.normpath("//" + string(wish, "WorkingDir"))[1:]
+    return absolute(string(wish, "WorkingDir"))
+
+
+def absolute(path: str) -> str:
+    """
+    >>> absolute("srv/../www"), absolute("///"), absolute("/../etc/")
+    ('/www', '/', '/etc')
+    """
+    return os.path.normpath("/" + path.lstrip("/"))
 
 
 def _check_variable(variable: str) -> None:
