@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,12 +55,15 @@ class Minirun:
     def __init__(self, directory: Path) -> None:
         self.root = directory / "root"
         self.home = directory / "home"
-        self.home.mkdir()
+        self.home.mkdir(parents=True)
+        self.temporary = directory / "tmp"
+        self.temporary.mkdir()
         self.registries = directory / "registries.conf"
         self.registries.touch()
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
+            "TMPDIR": str(self.temporary),
             "MINIRUN_ROOT": str(self.root),
             "MINIRUN_REGISTRIES_CONF": str(self.registries),
         }
@@ -110,8 +114,10 @@ class Minirun:
 
 
 @pytest.fixture
-def minirun(tmp_path) -> Minirun:
+def minirun(tmp_path) -> Iterator[Minirun]:
     """The commands on a new store. Skips where there is no root: a container needs mounts."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    return Minirun(tmp_path)
+    commands = Minirun(tmp_path / "minirun")
+    yield commands
+    assert list(commands.temporary.iterdir()) == []

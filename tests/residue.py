@@ -16,9 +16,7 @@ from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 FOLDERS = ("/run", "/run/netns", "/run/minirun", "/run/minirun/oci", "/var/lib", "/var/lib/minirun",
-           "/var/lib/minirun/containers", "/dev/shm", "/tmp", "/var/tmp")
-# other people's comings and goings in those folders
-NOT_OURS = ("pytest-", "systemd-", "apt", "dpkg")
+           "/var/lib/minirun/containers", "/dev/shm")
 
 Snapshot = dict[str, set[str]]
 
@@ -95,6 +93,6 @@ def ruleset() -> set[str]:
 
 def listing(folder: str) -> list[str]:
     try:
-        return [name for name in os.listdir(folder) if not name.startswith(NOT_OURS)]
+        return os.listdir(folder)
     except OSError:
         return []

@@ -127,6 +127,13 @@ class Containers:
             return name
         raise StateError("no free name for the container", hint="choose one: --name NAME")
 
+    def _holder(self, name: str) -> str | None:
+        """The id of the container with this name."""
+        try:
+            return os.readlink(f"{self.paths.names}/{name}")
+        except FileNotFoundError:
+            return None
+
     def adopt(self, container: Container) -> bool:
         """Become the owner of a container that is at rest; False if somebody attends to it."""
         live = self._lock(container.id, os.O_CREAT)
@@ -142,9 +149,9 @@ class Containers:
             tree.remove(container.id, parent)
         finally:
             os.close(parent)
-        link = f"{self.paths.names}/{container.name}"
-        if container.name and os.path.islink(link) and os.readlink(link) == container.id:
-            os.unlink(link)
+        for name in os.listdir(self.paths.names):  # the record of one that crashed may lack it
+            if self._holder(name) == container.id:
+                os.unlink(f"{self.paths.names}/{name}")
         self.release(container)
 
     def release(self, container: Container) -> None:
@@ -165,10 +172,8 @@ class Containers:
     def find(self, text: str) -> Container:
         """The container with this name, this id, or the only one whose id begins like this."""
         check_name(text)
-        ident = text
-        if os.path.islink(f"{self.paths.names}/{text}"):
-            ident = os.readlink(f"{self.paths.names}/{text}")
-        else:
+        ident = self._holder(text)
+        if ident is None:
             fitting = [i for i in os.listdir(self.paths.containers) if i.startswith(text)]
             if len(fitting) > 1:
                 raise UsageError(f"multiple IDs found with provided prefix: {text}")
