@@ -102,12 +102,14 @@ class Cgroup:
     def make(self) -> None:
         """Make the directories, ready for limits and processes."""
         for tree in self.trees:
-            while True:
+            for attempt in range(100):
                 try:
                     tree.make(self.path)
                     break
                 except FileNotFoundError:
-                    continue  # the last container but us went, and took the parent with it
+                    # PARENT went under our feet, with the last container that was in it
+                    if attempt == 99:
+                        raise
 
     def apply(self, resources: dict[str, Any]) -> None:
         """Set the limits of ``linux.resources``; one that cannot be set is an error naming it.
@@ -131,6 +133,7 @@ class Cgroup:
         return v1.settings(on_v1) + v2.settings(on_v2)
 
     def _set(self, controller: str, file: str, value: str, *, last: bool = False) -> bool:
+        """Write one setting; False if the kernel finds it invalid and ``last`` is not yet."""
         directory = self.directory(controller)
         if directory is None:
             raise Error(
@@ -139,6 +142,15 @@ class Cgroup:
             )
         try:
             files.write(f"{directory}/{file}", value)
+        except FileNotFoundError as error:
+            if file in v1.ALTERNATIVES:
+                return self._set(controller, v1.ALTERNATIVES[file], value, last=last)
+            if not _dispensable(file):
+                raise Error(
+                    f"cannot set {directory}/{file} to {value}: there is no such file",
+                    hint=f"the kernel lacks it, or processes in a cgroup above keep {controller!r} "
+                    "from being enabled here",
+                ) from error
         except OSError as error:
             if error.errno == EINVAL and not last:
                 return False
@@ -157,11 +169,12 @@ class Cgroup:
     def enter(self) -> None:
         """Move the calling process, which must have one thread only, into the cgroup.
 
-        v1 moves a single thread without a global lock, and so in a tenth of a millisecond; moving
-        a process (cgroup.procs) waits 5 to 20 ms until all processors have seen that lock.
+        v1 moves the calling thread (tasks) without a global lock, and so in some microseconds;
+        moving a process (cgroup.procs) waits 5 to 20 ms until all processors have seen that lock.
         """
         for tree in self.trees:
-            files.write(tree.mount + self.path + tree.enter_file, "0")
+            file = "tasks" if tree.version == 1 else "cgroup.procs"
+            files.write(f"{tree.mount}{self.path}/{file}", "0")
 
     def add(self, pid: int) -> None:
         """Move another process, with all its threads."""
@@ -178,44 +191,55 @@ class Cgroup:
         }
 
     def kill(self, patience: float = 10.0) -> None:
-        """Kill every process in the cgroup, and return when none is left.
-
-        v2 kills all at once (cgroup.kill); v1 is frozen first, so that nothing can fork away.
-        """
+        """Kill every process in the cgroup, and return when none is left."""
         deadline = monotonic() + patience
         while pids := self.pids():
             if monotonic() > deadline:
                 raise Error(f"processes of cgroup {self.path} outlive SIGKILL: {sorted(pids)}")
-            self._kill_once(pids)
+            self._kill_once()
             sleep(0.001)
 
-    def _kill_once(self, pids: set[int]) -> None:
-        v2_kill = f"{self.directories()[-1]}/cgroup.kill"
-        if self.trees[-1].version == 2 and os.path.exists(v2_kill):
-            files.write(v2_kill, "1")
-        self.freeze()
+    def _kill_once(self) -> None:
+        if self._version("freezer") == 2:
+            files.write(f"{self.directories()[0]}/cgroup.kill", "1")
+            return
+        self._freezer("FROZEN")  # so that nothing forks away while we count
         for pid in self.pids():
             try:
                 linux.kill(pid, signals.KILL)
             except ProcessLookupError:
                 pass
-        self.thaw()
+        self._freezer("THAWED")  # what is frozen does not die
 
     def freeze(self) -> None:
-        """Stop every process in the cgroup, wherever it is (pause)."""
-        self._freezer("FROZEN", "1")
+        """Stop every process in the cgroup, wherever it is; all stand still afterwards."""
+        if self._version("freezer") == 2:
+            self._freezer("1")
+            self._await("cgroup.events", "frozen 1")
+        else:
+            self._freezer("FROZEN")
+            self._await("freezer.state", "FROZEN")
 
     def thaw(self) -> None:
         """Undo ``freeze``."""
-        self._freezer("THAWED", "0")
+        self._freezer("0" if self._version("freezer") == 2 else "THAWED")
 
-    def _freezer(self, v1_state: str, v2_state: str) -> None:
-        if (directory := self.directory("freezer")) is not None:
-            files.write(f"{directory}/freezer.state", v1_state)
-        else:
-            files.write(f"{self.directories()[-1]}/cgroup.freeze", v2_state)
+    def _freezer(self, state: str) -> None:
+        file = "cgroup.freeze" if self._version("freezer") == 2 else "freezer.state"
+        files.write(f"{self._freezer_directory()}/{file}", state)
 
-    # looking
+    def _await(self, file: str, words: str, patience: float = 10.0) -> None:
+        deadline = monotonic() + patience
+        while words not in files.read(f"{self._freezer_directory()}/{file}").splitlines():
+            if monotonic() > deadline:
+                self.thaw()
+                raise Error(f"cgroup {self.path} cannot be frozen: a process does not stand still")
+            sleep(0.001)
+
+    def _freezer_directory(self) -> str:
+        return self.directory("freezer") or self.directories()[0]
+
+    # looking, and the end
 
     def oom_kills(self) -> int:
         """How many processes of the cgroup the out-of-memory killer has killed."""
@@ -249,5 +273,20 @@ class Cgroup:
                 try:
                     os.rmdir(parent)
                 except OSError as error:
-                    if error.errno not in (EBUSY, ENOENT, ENOTEMPTY):  # others use it, or removed it
+                    if error.errno not in (
+                        EBUSY,
+                        ENOENT,
+                        ENOTEMPTY,
+                    ):  # others use it, or removed it
                         raise
+
+
+def _dispensable(file: str) -> bool:
+    """Is nothing lost when a kernel lacks this file?
+
+    hugetlb's rsvd files only refuse earlier what is refused anyway, and where nothing is swapped
+    there is no swap to limit (an older kernel counts it only if booted with swapaccount=1).
+    """
+    if file in ("memory.memsw.limit_in_bytes", "memory.swap.max"):
+        return len(files.read("/proc/swaps").splitlines()) < 2
+    return ".rsvd." in file

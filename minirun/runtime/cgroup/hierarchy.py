@@ -29,10 +29,6 @@ class Hierarchy:
         self.mount = mount
         self.controllers = controllers
 
-    @property
-    def enter_file(self) -> str:
-        return "/tasks" if self.version == 1 else "/cgroup.procs"
-
     def make(self, path: str) -> None:
         """Make the cgroup ``path``, level by level from the top, each able to be limited."""
         directory = self.mount

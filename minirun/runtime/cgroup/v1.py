@@ -1,7 +1,8 @@
 """Limits as cgroup v1 knows them: ``linux.resources`` of a config.json → files and values.
 
 Pure: nothing here touches the file system, so a test needs no root. Each section of the spec has
-one function. v2.py is the twin. Files: Documentation/admin-guide/cgroup-v1/ of the kernel.
+one function. In most places 0 is a way to say nothing, as it is for runc: callers write it so.
+v2.py is the twin. Files: Documentation/admin-guide/cgroup-v1/ of the kernel.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from minirun.errors import SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     Setting = tuple[str, str, str]  # controller, file, value
@@ -28,14 +29,14 @@ def settings(resources: dict[str, Any]) -> list[Setting]:
 
 
 def _memory(memory: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    limit, swap = memory.get("limit"), memory.get("swap")
+    limit, swap = memory.get("limit") or None, memory.get("swap") or None
     if limit == -1 and swap is None:
         swap = -1  # the kernel allows no memory limit above the one of memory and swap together
     yield "memory", "memory.limit_in_bytes", limit
     yield "memory", "memory.memsw.limit_in_bytes", swap
-    yield "memory", "memory.soft_limit_in_bytes", memory.get("reservation")
-    yield "memory", "memory.kmem.limit_in_bytes", memory.get("kernel")
-    yield "memory", "memory.kmem.tcp.limit_in_bytes", memory.get("kernelTCP")
+    yield "memory", "memory.soft_limit_in_bytes", memory.get("reservation") or None
+    yield "memory", "memory.kmem.limit_in_bytes", memory.get("kernel") or None
+    yield "memory", "memory.kmem.tcp.limit_in_bytes", memory.get("kernelTCP") or None
     yield "memory", "memory.swappiness", memory.get("swappiness")
     if memory.get("disableOOMKiller"):
         yield "memory", "memory.oom_control", 1
@@ -62,8 +63,8 @@ def _pids(pids: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
 
 
 def _block_io(block: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    yield "blkio", "blkio.weight", block.get("weight")
-    yield "blkio", "blkio.leaf_weight", block.get("leafWeight")
+    yield "blkio", "blkio.weight", block.get("weight") or None
+    yield "blkio", "blkio.leaf_weight", block.get("leafWeight") or None
     for device in block.get("weightDevice") or ():
         number = f"{device['major']}:{device['minor']}"
         if "weight" in device:
@@ -82,7 +83,9 @@ def _block_io(block: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
 
 def _hugepages(limits: list[dict[str, Any]]) -> Iterator[tuple[str, str, Any]]:
     for limit in limits:
-        yield "hugetlb", f"hugetlb.{page_size(limit)}.limit_in_bytes", limit["limit"]
+        for counted in ("", ".rsvd"):  # pages that are used, and pages that are promised
+            file = f"hugetlb.{page_size(limit)}{counted}.limit_in_bytes"
+            yield "hugetlb", file, limit["limit"]
 
 
 def page_size(limit: dict[str, Any]) -> str:
@@ -116,7 +119,7 @@ def _unified(files: dict[str, str]) -> Iterator[tuple[str, str, Any]]:
     )
 
 
-SECTIONS = {
+SECTIONS: dict[str, Callable[[Any], Iterator[tuple[str, str, Any]]]] = {
     "memory": _memory,
     "cpu": _cpu,
     "pids": _pids,
@@ -125,4 +128,10 @@ SECTIONS = {
     "network": _network,
     "rdma": rdma,
     "unified": _unified,
+}
+
+# Where the disk scheduler is BFQ, weights have its name.
+ALTERNATIVES = {
+    "blkio.weight": "blkio.bfq.weight",
+    "blkio.weight_device": "blkio.bfq.weight_device",
 }

@@ -12,7 +12,7 @@ from minirun.runtime.cgroup.v1 import page_size, rdma
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     Setting = tuple[str, str, str]  # controller, file, value
@@ -42,10 +42,10 @@ def _memory(memory: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     _refuse("memory", memory, ("kernel", "kernelTCP", "disableOOMKiller"))
     if memory.get("swappiness") is not None:
         _refuse("memory", {"swappiness": True}, ("swappiness",))
-    limit = memory.get("limit")
+    limit = memory.get("limit") or None
     yield "memory.max", _unlimited(limit)
-    yield "memory.swap.max", swap_max(limit, memory.get("swap"))
-    yield "memory.low", _unlimited(memory.get("reservation"))
+    yield "memory.swap.max", swap_max(limit, memory.get("swap") or None)
+    yield "memory.low", _unlimited(memory.get("reservation") or None)
 
 
 def _unlimited(value: int | None) -> int | str | None:
@@ -128,7 +128,8 @@ def io_weight(weight: int) -> int:
 
 def _hugepages(limits: list[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
     for limit in limits:
-        yield f"hugetlb.{page_size(limit)}.max", limit["limit"]
+        for counted in ("", ".rsvd"):
+            yield f"hugetlb.{page_size(limit)}{counted}.max", limit["limit"]
 
 
 def _network(network: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -149,7 +150,7 @@ def _unified(files: dict[str, str]) -> Iterator[tuple[str, Any]]:
             yield file, line
 
 
-SECTIONS = {
+SECTIONS: dict[str, Callable[[Any], Iterator[tuple[str, Any]]]] = {
     "memory": _memory,
     "cpu": _cpu,
     "pids": _pids,
