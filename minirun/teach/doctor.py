@@ -90,8 +90,7 @@ def is_root(_: Paths) -> str:
     """Root, with its capabilities"""
     if os.geteuid() != 0:
         raise Error(f"this is user {os.geteuid()}")
-    missing = [n for n, bit in MAIN = "from minirun.engine.cli import main; main"
-NEEDED_CAPABILITIES if not linux.prctl(linux.PR_CAPBSET_READ, bit)]
+    missing = [n for n, bit in NEEDED_CAPABILITIES if not linux.prctl(linux.PR_CAPBSET_READ, bit)]
     if missing:
         raise Error(f"CAP_{', CAP_'.join(missing)} taken away: is this inside a container?")
     return "all that is needed"
