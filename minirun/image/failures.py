@@ -14,7 +14,7 @@ from typing import Any
 import requests
 import urllib3.exceptions
 
-from minirun.errors import Error, RegistryError
+from minirun.errors import RegistryError
 
 LATER = "the registry or the way to it is in trouble: try again later"
 
@@ -108,11 +108,9 @@ _WORDS: tuple[tuple[Any, Callable[[Any, str], RegistryError | Transient | None]]
 def _causes(error: BaseException, depth: int = 0) -> Iterator[BaseException]:
     """``error`` and what it wraps, by whichever way its library does that, outermost first.
 
-    Our own errors end the chain: they are of an earlier try, and only in the way.
+    Not by ``__context__``: that would lead to whatever our callers are handling at the time.
     """
     yield error
-    inner = [getattr(error, "reason", None), error.__cause__, error.__context__, *error.args]
-    for cause in inner:
-        ours = isinstance(cause, (Error, Transient))
-        if isinstance(cause, BaseException) and not ours and depth < 8:
+    for cause in (getattr(error, "reason", None), error.__cause__, *error.args):
+        if isinstance(cause, BaseException) and depth < 8:
             yield from _causes(cause, depth + 1)

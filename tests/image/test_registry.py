@@ -228,7 +228,7 @@ def test_im28_a_manifest_may_have_four_mebibytes_and_no_more(fake):
 
 
 def test_im28_of_an_error_only_the_beginning_is_read(fake):
-    fake.on("/manifests/", status(400, b"x" * (10 << 20)))
+    fake.on("/manifests/", lambda request, reply: endless()(request, fakes.Reply(400)))
     with pytest.raises(RegistryError, match="400 Bad Request") as caught:
         get_manifest(fake)
     assert len(caught.value.message) < 300
@@ -815,6 +815,16 @@ def test_rg11_answers_that_are_not_http(fake, answer):
         assert manifest.body == b""
         raise RegistryError("127.0.0.1: an empty answer is one")
     assert caught.value.message.isprintable()
+
+
+def test_a_failure_is_explained_by_itself_alone(fake):
+    """... and not by what the caller is handling at the time."""
+    fake.on("/manifests/", forever(cut(0)))
+    try:
+        raise ssl.SSLCertVerificationError("of another server")
+    except ssl.SSLError:
+        with pytest.raises(RegistryError, match="cut the connection short"):
+            get_manifest(fake)
 
 
 def test_nobody_listens():
