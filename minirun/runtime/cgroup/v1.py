@@ -59,7 +59,7 @@ def _cpu(cpu: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
 def _pids(pids: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
     limit = pids.get("limit")
     if limit is not None:
-        yield "pids", "pids.max", limit if limit > 0 else "max"
+        yield "pids", "pids.max", limit if limit >= 0 else "max"
 
 
 def _block_io(block: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:

@@ -100,7 +100,7 @@ def cpu_weight(shares: int) -> int:
 def _pids(pids: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     limit = pids.get("limit")
     if limit is not None:
-        yield "pids.max", limit if limit > 0 else "max"
+        yield "pids.max", limit if limit >= 0 else "max"
 
 
 def _block_io(block: dict[str, Any]) -> Iterator[tuple[str, Any]]:
