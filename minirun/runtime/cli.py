@@ -60,6 +60,7 @@ def main() -> None:
     By _exit(2): to take an interpreter apart that will not be used again costs 3 ms.
     """
     gc.disable()  # nothing lives long enough to be worth collecting
+    _fill_standard_fds()
     try:
         code = execute(sys.argv[1:])
         sys.stdout.flush()
@@ -67,6 +68,15 @@ def main() -> None:
         sys.stderr.write(f"error: standard output: {error.strerror}\n")
         code = errors.Error.exit_code
     os._exit(code)
+
+
+def _fill_standard_fds() -> None:
+    """Open 0, 1 and 2 if the caller closed them, lest a file of ours takes their place."""
+    while (fd := os.open("/dev/null", os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    sys.stdout = sys.stdout or open(1, "w")
+    sys.stderr = sys.stderr or open(2, "w")
 
 
 def execute(arguments: list[str]) -> int:
@@ -218,7 +228,6 @@ def _create(options: Values, container_id: str, *, detached: bool) -> Setup:
     if options.get("no-pivot"):
         raise errors.UsageError("--no-pivot: refused, chroot(2) is no protection against root")
     preserved = _open_fds(options.get("preserve-fds", "0"))
-    _fill_standard_fds()
     bundle = os.path.abspath(options.get("bundle") or ".")
     spec, text = specs.load(bundle)
     console_socket = options.get("console-socket") or ""
@@ -253,13 +262,6 @@ def _open_fds(text: str) -> int:
         except OSError:
             raise errors.UsageError(f"--preserve-fds {text}: {fd} is not open") from None
     return int(text)
-
-
-def _fill_standard_fds() -> None:
-    """Open 0, 1 and 2 if the caller closed them, lest a file of ours takes their place."""
-    while (fd := os.open("/dev/null", os.O_RDWR)) <= 2:
-        os.set_inheritable(fd, True)
-    os.close(fd)
 
 
 def _warn(failures: list[errors.Error]) -> None:

@@ -251,7 +251,7 @@ def destroy(container: Container) -> list[errors.Error]:
         cgroup.kill()
         cgroup.delete()
     failures = []
-    if pid:
+    if pid and os.path.exists(container.path("config.json")):
         spec = container.config()
         failures = hooks.run_all_warning(spec, "poststop", container.report("stopped"))
     container.remove()

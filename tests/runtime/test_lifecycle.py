@@ -1,0 +1,239 @@
+"""create, start, state, kill, delete: what each one does, allows and leaves."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from minirun.runtime.container import start_time
+
+
+def fds_of(pid: int) -> dict[str, str]:
+    found = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        found[name] = os.readlink(f"/proc/{pid}/fd/{name}")
+    return found
+
+
+def test_life(bundle, residue):
+    bundle.config["annotations"] = {"org.example.key": "value"}
+    bundle.create("sh", "-c", "echo started > /tmp/x; sleep 60")
+    state = bundle.state()
+    assert (state["status"], state["id"], state["bundle"]) == (
+        "created", bundle.id, str(bundle.directory)
+    )  # fmt: skip
+    assert state["annotations"]["org.example.key"] == "value"
+    assert state["ociVersion"].startswith("1.")
+    assert not (bundle.rootfs / "tmp/x").exists()
+    bundle.oci("start", bundle.id, check=True)
+    bundle.wait_for("running")
+    assert bundle.state()["pid"] == state["pid"]
+    assert bundle.oci("start", bundle.id).returncode != 0
+    assert bundle.oci("delete", bundle.id).returncode != 0
+    bundle.oci("kill", bundle.id, "KILL", check=True)
+    bundle.wait_for("stopped")
+    assert bundle.oci("kill", bundle.id, "TERM").returncode != 0
+    assert bundle.oci("start", bundle.id).returncode != 0
+    bundle.oci("delete", bundle.id, check=True)
+    assert bundle.oci("state", bundle.id).returncode != 0
+    assert bundle.oci("delete", bundle.id).returncode != 0
+    assert bundle.listed() == []
+
+
+def test_no_file_descriptors_leak(bundle):
+    """RT07: neither before nor after the start, whatever the caller had open."""
+    extra = [os.open("/", os.O_RDONLY) for _ in range(50)]
+    try:
+        for fd in extra:
+            os.set_inheritable(fd, True)
+        bundle.create("sleep", "60", pass_fds=extra)
+        before = fds_of(bundle.pid())
+        bundle.oci("start", bundle.id, check=True)
+        after = fds_of(bundle.pid())
+    finally:
+        for fd in extra:
+            os.close(fd)
+    assert sorted(after) == ["0", "1", "2"]
+    if bundle.runtime == "minirun-oci":
+        assert sorted(before) == ["0", "1", "2", "3"]
+        assert before["3"].startswith("socket:")
+    assert not any(target.startswith("/") for fd, target in before.items() if int(fd) > 2
+                   and target != "/dev/null" and "exec.fifo" not in target)  # fmt: skip
+
+
+def test_a_created_container_is_one_sealed_page(ours):
+    """RT01: /proc/PID/exe is no file of the host's; and no Python waits for the start."""
+    ours.create("sleep", "60")
+    pid = ours.pid()
+    assert os.readlink(f"/proc/{pid}/exe").startswith("/memfd:")
+    with pytest.raises(OSError):
+        os.truncate(f"/proc/{pid}/exe", 0)
+    memory = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    rss = int(memory.partition("Rss:")[2].split()[0])
+    assert rss < 100  # KiB
+
+
+def test_edits_of_the_config_after_create_change_nothing(bundle):
+    bundle.create("sh", "-c", "echo right > /tmp/x")
+    bundle.process["args"] = ["sh", "-c", "echo wrong > /tmp/x"]
+    bundle.write()
+    bundle.oci("start", bundle.id, check=True)
+    bundle.wait_for("stopped")
+    assert (bundle.rootfs / "tmp/x").read_text() == "right\n"
+
+
+@pytest.mark.parametrize("name", ["../x", ".", "..", "a/b", "-x", "a b", "a\n", "x" * 300, "", "ä"])
+def test_ids_that_are_no_names_are_refused(ours, name):
+    """RT37"""
+    ours.write()
+    for verb in (["run", "--"], ["create", "--"], ["delete", "-f", "--"], ["state", "--"]):
+        done = ours.oci(*verb, name)
+        assert done.returncode == 125, done
+        assert "invalid container ID" in done.stderr
+    assert ours.listed() == []
+
+
+def test_an_id_is_taken_once(bundle):
+    bundle.create("sleep", "60")
+    assert bundle.oci("run", bundle.id).returncode != 0
+    assert bundle.state()["status"] == "created"
+
+
+def test_pid_file(bundle):
+    bundle.create("sleep", "60", options=("--pid-file", "pid"))
+    assert int((bundle.directory / "pid").read_text()) == bundle.pid()
+
+
+def test_detached_run(bundle):
+    bundle.run("sleep", "60", options=("--detach",))
+    assert bundle.state()["status"] == "running"
+
+
+def test_delete_force_kills(bundle, residue):
+    bundle.run("sh", "-c", "sleep 61 & sleep 60", options=("-d",))
+    bundle.oci("delete", "--force", bundle.id, check=True)
+    assert bundle.listed() == []
+    bundle.oci("delete", "--force", bundle.id, check=True)
+
+
+def test_delete_of_a_created_one_needs_force(ours):
+    """runtime.md, delete: "attempting to delete a container that is not stopped MUST generate an
+    error" (runc kills it)."""
+    ours.create("true")
+    assert ours.oci("delete", ours.id).returncode == 125
+
+
+def test_kill_all(bundle):
+    bundle.linux["namespaces"] = [
+        entry for entry in bundle.linux["namespaces"] if entry["type"] != "pid"
+    ]
+    bundle.run("sh", "-c", "sleep 61 & exec sleep 62", options=("-d",))
+    bundle.oci("kill", "--all", bundle.id, "KILL", check=True)
+    bundle.wait_for("stopped")
+
+
+def test_unknown_containers(bundle):
+    for words in (["state"], ["start"], ["kill"], ["delete"]):
+        done = bundle.oci(*words, "nobody")
+        assert done.returncode != 0
+        assert "does not exist" in done.stderr
+
+
+def test_commands_and_options_that_do_not_exist(ours):
+    for words in (["fly"], ["run", "--fly", "x"], ["run"], ["state", "a", "b"], ["--log"],
+                  ["kill", "x", "NOSIGNAL"], ["--explain=yes", "state", "x"]):  # fmt: skip
+        done = ours.oci(*words)
+        assert (done.returncode, done.stderr[:7]) == (125, "error: "), done
+
+
+def test_help_and_version(ours):
+    assert "run" in ours.oci("--help", check=True).stdout
+    assert "--bundle" in ours.oci("run", "--help", check=True).stdout
+    assert ours.oci("--version", check=True).stdout.startswith("minirun-oci version ")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_errors_go_to_the_log(ours, form):
+    ours.oci("--log", "log", "--log-format", form, "state", "nobody")
+    line = (ours.directory / "log").read_text()
+    assert "does not exist" in line
+    if form == "json":
+        assert json.loads(line)["level"] == "error"
+
+
+def test_a_pid_of_another_process_is_never_killed(ours):
+    """CR11: the number was used again; the start time tells."""
+    ours.run("true", options=("--detach",))
+    ours.wait_for("stopped")
+    victim = subprocess.Popen(["sleep", "60"])
+    try:
+        path = ours.state_root / ours.id / "state.json"
+        state = json.loads(path.read_text())
+        path.write_text(json.dumps(state | {"pid": victim.pid}))
+        assert ours.oci("kill", ours.id, "KILL").returncode == 125
+        ours.oci("delete", "--force", ours.id, check=True)
+        assert victim.poll() is None
+    finally:
+        victim.kill()
+        victim.wait()
+
+
+def test_start_of_a_container_that_died(bundle):
+    bundle.create("true")
+    os.kill(bundle.pid(), signal.SIGKILL)
+    bundle.wait_for("stopped")
+    assert bundle.oci("start", bundle.id).returncode != 0
+
+
+def test_stop_in_the_middle_of_create_leaves_what_delete_removes(ours, residue):
+    """CR02, CR12: kill -9 at random moments; then delete --force finds all there is."""
+    ours.process["args"] = ["sleep", "60"]
+    ours.write()
+    for delay in [random.random() * 0.06 for _ in range(30)]:
+        process = subprocess.Popen(
+            ours.arguments("create", ours.id), cwd=ours.directory, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(delay)
+        process.kill()
+        process.wait()
+        ours.oci("delete", "--force", ours.id, check=True)
+        assert ours.listed() == []
+
+
+def test_two_starts_at_once_start_it_once(ours):
+    ours.create("sh", "-c", "echo x >> /tmp/x; sleep 1")
+    both = [
+        subprocess.Popen(ours.arguments("start", ours.id), stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    assert sorted(process.wait() for process in both) == [0, 125]
+    assert (ours.rootfs / "tmp/x").read_text() == "x\n"
+
+
+def test_the_door_is_for_nobody_else(ours):
+    """RT34: the socket lies in a directory that only root may enter."""
+    ours.create("true")
+    directory = ours.state_root / ours.id
+    assert directory.stat().st_mode & 0o077 == 0
+    with socket.socket(socket.AF_UNIX) as client, pytest.raises(PermissionError):
+        os.seteuid(65534)
+        try:
+            client.connect(str(directory / "start"))
+        finally:
+            os.seteuid(0)
+
+
+def test_start_time_of_zombies_and_nobody():
+    child = subprocess.Popen(["true"])
+    time.sleep(0.1)
+    assert start_time(child.pid) is None
+    child.wait()
+    assert start_time(2**22 + 1) is None
+    assert start_time(os.getpid())
