@@ -43,7 +43,7 @@ expect 'too many processes cannot be started' '*fork*' \
     tiny --pids-limit 5 tiny sh -c 'for i in 1 2 3 4 5 6 7; do sleep 2 & done'
 expect 'a device that is allowed opens' 'status 0' tiny tiny sh -c ': < /dev/zero'
 expect 'a device that is not does not, not even for root (eBPF)' '*not permitted*status [1-9]*' \
-    tiny --cap-add MKNOD tiny sh -c 'mknod /tmp/mem c 1 1 && cat < /tmp/mem'
+    tiny --cap-add MKNOD tiny sh -c 'mknod /dev/mem c 1 1 && cat < /dev/mem'
 
 expect 'no cgroup is left behind' 'status 0' diff <(echo "$before") <(groups)
 rm -rf "$MINIRUN_ROOT"

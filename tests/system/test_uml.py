@@ -42,12 +42,12 @@ def test_a_command_that_does_not_end_is_ended():
 
 
 def test_the_cgroup_tests_pass():
-    done = under_uml(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+    done = under_uml(sys.executable, "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider",
                      "tests/runtime", "-k", "cgroup")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_containers_run_and_limits_bite():
-    path = f"PATH={Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin"
+    path = f"PATH=/usr/local/bin:{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin"
     done = under_uml("env", path, "tests/system/cgroup_v2.sh")
     assert done.returncode == 0, done.stdout + done.stderr
