@@ -145,12 +145,11 @@ def signal_number(text: str) -> int:
     import signal
 
     name = text.upper().removeprefix("SIG")
-    base, _, offset = name.partition("+" if "+" in name else "-")
+    base, sign, offset = name.partition("+" if "+" in name else "-")
     if name.isascii() and name.isdigit():
         number = int(name[:4])
-    elif base in REAL_TIME and (not offset or (offset.isascii() and offset.isdigit())):
-        sign = -1 if "-" in name else 1
-        number = getattr(signal, "SIG" + base) + sign * int(offset[:3] or 0)
+    elif base in REAL_TIME and (offset.isascii() and offset.isdigit() or not sign):
+        number = getattr(signal, "SIG" + base) + int(sign + offset[:3] or 0)
     else:
         number = getattr(signal.Signals.__members__.get("SIG" + name), "value", 0)
     if not 0 < number <= signal.SIGRTMAX:
