@@ -78,6 +78,7 @@ class Transport:
     """A conversation with one registry and the hosts that it names. Threads may share it."""
 
     def __init__(self, endpoint: Endpoint, patience: Patience, tell: Tell) -> None:
+        self._endpoint = endpoint
         self._patience = patience
         self._closed = threading.Event()
         self._hostname = urlsplit(f"//{endpoint.host}").hostname
@@ -86,17 +87,14 @@ class Transport:
         if endpoint.insecure:  # the user knows, and asked for it
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         self._conversation = Conversation(patience.stall)
-        own = tls_context(endpoint.registry, verify=self._verify, ours=True)
-        other = tls_context(endpoint.registry, verify=True, ours=False)
-        self._own = open_session(own, self._conversation)
-        self._other = open_session(other, self._conversation)
+        self._sessions: dict[bool, requests.Session] = {}  # with the registry, and with others
 
     def close(self) -> None:
         """End the conversation, whoever is still in the middle of it."""
         self._closed.set()
         self._conversation.end()
-        self._own.close()
-        self._other.close()
+        for session in list(self._sessions.values()):
+            session.close()
 
     def attempts(self) -> Attempts:
         return Attempts(self._patience, self._pause)
@@ -149,6 +147,15 @@ class Transport:
             f"{urlsplit(origin).netloc}: redirects more than {MOST_REDIRECTS} times"
         )
 
+    def _session(self, ours: bool) -> requests.Session:
+        """For the registry (``ours``) or another host; made when needed, as few need both."""
+        session = self._sessions.get(ours)
+        if session is None:
+            verify = self._verify or not ours
+            context = tls_context(self._endpoint.registry, verify=verify, ours=ours)
+            session = self._sessions.setdefault(ours, open_session(context, self._conversation))
+        return session
+
     def _pause(self, seconds: float) -> None:
         self._tell("wait", 0, f"{seconds:.1f} seconds")
         self._closed.wait(seconds)
@@ -167,8 +174,9 @@ class Transport:
         ours = urlsplit(url).hostname == self._hostname
         method = "GET" if form is None else "POST"
         request = f"{method} {printable(shown)}"
+        session = self._session(ours)
         try:
-            response = (self._own if ours else self._other).request(
+            response = session.request(
                 method,
                 url,
                 headers={"User-Agent": "minirun", "Accept-Encoding": "identity", **headers},
