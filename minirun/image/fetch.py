@@ -17,6 +17,7 @@ from minirun.image.progress import size_text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future, ThreadPoolExecutor
     from typing import Any
 
     from minirun.image.snapshot import Snapshots
@@ -69,8 +70,10 @@ def layers(pull: Pull) -> None:
         Workers(lambda job: pull.snapshots.add(*job, alone=True), processes) as workers,
         ThreadPoolExecutor(CONNECTIONS) as threads,
     ):
-        jobs = [threads.submit(_do_layer, pull, workers, *layer) for layer in todo]
+        jobs: list[Future[None]] = []
         try:
+            for layer in todo:
+                jobs.append(_submit(threads, _do_layer, pull, workers, *layer))
             for job in as_completed(jobs):
                 job.result()
         except BaseException as error:
@@ -81,6 +84,14 @@ def layers(pull: Pull) -> None:
                 workers.kill()  # somebody pressed ctrl-c; else a layer that is half done gets done
             raise
     unpack(pull.store, pull.snapshots, pull.document, pull.config)
+
+
+def _submit(threads: ThreadPoolExecutor, *call: Any) -> Future[None]:
+    try:
+        return threads.submit(*call)
+    except RuntimeError as error:  # what Python makes of EAGAIN, clone(2)
+        hint = "more processes are needed than `ulimit -u` or a pids cgroup allows"
+        raise StoreError(str(error), hint=hint) from None
 
 
 def _layers_to_do(pull: Pull) -> list[tuple[Document, list[str]]]:

@@ -7,6 +7,7 @@ See Documentation/filesystems/overlayfs.rst of the kernel.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from minirun import linux
@@ -17,6 +18,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# How file systems and kernels say that overlayfs cannot be used, or not by us.
+OBSTACLES = (
+    errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES,
+)  # fmt: skip
 PAGE = 4096  # bytes of options that mount(2) takes, the zero byte at the end included
 
 
@@ -66,7 +71,9 @@ def obstacle(directory: str) -> str | None:
         whiteout.to_overlay(fd)
         _try([f"{trial}/lower", f"{trial}/upper", f"{trial}/work"])
     except OSError as error:
-        return os.strerror(error.errno or 0)
+        if error.errno not in OBSTACLES:
+            raise  # a full disk, say: that is no reason to do it another way
+        return os.strerror(error.errno)
     finally:
         os.close(fd)
         tree.rmtree(trial)
