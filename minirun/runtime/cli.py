@@ -186,7 +186,10 @@ def run(options: Values, container_id: str) -> int:
         return 0
     code = foreground.wait(setup, signal_fd)
     if not options.get("keep"):
-        container.lock()
+        try:
+            container.lock()
+        except FileNotFoundError:  # somebody's delete --force ended it, and removed it
+            return code
         _warn(parent.destroy(container))
     return code
 
