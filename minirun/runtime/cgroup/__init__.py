@@ -16,7 +16,7 @@ written to is decided by the pure twins v1.py and v2.py, and by devices.py.
 from __future__ import annotations
 
 import os
-from errno import EBUSY, EINVAL, ENOENT, ENOTEMPTY
+from errno import EBUSY, EINVAL, ENODEV, ENOENT, ENOTEMPTY
 from time import monotonic, sleep
 
 from minirun import linux
@@ -106,9 +106,9 @@ class Cgroup:
                 try:
                     tree.make(self.path)
                     break
-                except FileNotFoundError:
-                    # PARENT went under our feet, with the last container that was in it
-                    if attempt == 99:
+                except OSError as error:
+                    # PARENT may go under our feet, with the last container that was in it
+                    if error.errno not in (ENOENT, ENODEV) or attempt == 99:
                         raise
 
     def apply(self, resources: dict[str, Any]) -> None:
