@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "minirun"
 SHARED = {
     "minirun",
+    "minirun.__version__",
     "minirun.errors",
     "minirun.linux",
     "minirun.defaults",
