@@ -20,9 +20,10 @@ import threading
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from minirun.errors import AuthError, RegistryError, printable
+from minirun.errors import AuthError, RegistryError
 from minirun.image import challenge
 from minirun.image.credentials import Credential, lookup
+from minirun.image.refusals import denied
 from minirun.image.registries import Endpoint
 from minirun.image.transport import Answer, Transport
 
@@ -111,25 +112,6 @@ class Authorizer:
         separator = "&" if urlsplit(realm).query else "?"
         url = realm + separator + urlencode(query, safe=":/")
         return self._transport.fetch(url, headers, limit=LARGEST_TOKEN)
-
-
-def denied(endpoint: Endpoint, credential: Credential | None, status: int) -> AuthError:
-    """The error for 401 and 403. Registries do not tell what is secret from what is not there."""
-    if credential is None:
-        return AuthError(
-            f"{endpoint.name}: not allowed ({status}): it does not exist, or is private",
-            hint=f"is the name right? if it is private: docker login {endpoint.registry}",
-        )
-    who = credential.username or "the stored token"
-    if status == 401:
-        return AuthError(
-            f"{endpoint.registry}: does not accept the password of {printable(who)} (401)",
-            hint=f"log in again: docker login {endpoint.registry}",
-        )
-    return AuthError(
-        f"{endpoint.name}: {printable(who)} is not allowed to pull it ({status})",
-        hint="is the name right? ask its owner for access, or log in as somebody else",
-    )
 
 
 def _basic(credential: Credential) -> str:

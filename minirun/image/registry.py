@@ -12,6 +12,8 @@ have the digest that they should have; a blob's bytes are counted here, and hash
 them.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -55,8 +57,8 @@ def find(
     accept: Sequence[str],
     tls_verify: bool = True,
     listener: Listener | None = None,
-    patience: "Patience | None" = None,
-) -> "tuple[Registry, Manifest]":
+    patience: Patience | None = None,
+) -> tuple[Registry, Manifest]:
     """The first endpoint that has ``reference`` (mirrors first), and the manifest it has.
 
     Blobs are then fetched from that same endpoint. Raises AuthError, RateLimited, DigestError or
@@ -89,7 +91,7 @@ class Registry:
         credential: Credential | None = None,
         *,
         listener: Listener | None = None,
-        patience: "Patience | None" = None,
+        patience: Patience | None = None,
     ) -> None:
         from minirun.image.authorization import Authorizer
         from minirun.image.patience import Patience
@@ -101,7 +103,7 @@ class Registry:
         self._transport = Transport(endpoint, patience or Patience(), self._tell)
         self._authorizer = Authorizer(endpoint, credential, self._transport)
 
-    def __enter__(self) -> "Registry":
+    def __enter__(self) -> Registry:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -117,6 +119,8 @@ class Registry:
         Raises RegistryError ("no such tag"), AuthError, RateLimited; DigestError when the bytes do
         not have the digest that was asked for, or that the registry says they have.
         """
+        from minirun.image.refusals import refusal
+
         if ":" in target:
             parse_digest(target)
         headers = {"Accept": ", ".join(accept)}
@@ -124,7 +128,7 @@ class Registry:
         if answer.status == 404:
             raise self._no_such(target)
         if answer.status != 200:
-            raise self._refusal(answer)
+            raise refusal(answer, self.endpoint, self._authorizer.credential)
         media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         return Manifest(printable(media_type), answer.body, self._digest(answer, target))
 
@@ -171,28 +175,28 @@ class Registry:
             if answer.length is None and any(answer.chunks(1)):
                 raise DigestError(f"{answer.host}: {digest} is longer than {size} bytes")
 
-    def _open_blob(self, digest: str, position: int) -> "Answer":
+    def _open_blob(self, digest: str, position: int) -> Answer:
         """Ask for a blob from ``position`` on; a server that can't do that gives all of it."""
         path = f"blobs/{digest}"
         if not position:
             return self._ask(path, {})
         answer = self._ask(path, {"Range": f"bytes={position}-"})
-        content_range = answer.headers.get("Content-Range", "")
-        if answer.status != 416 and not (
-            answer.status == 206 and not content_range.startswith(f"bytes {position}-")
-        ):
-            return answer
-        with answer:
-            return self._ask(path, {})
+        begins = answer.headers.get("Content-Range", "").startswith(f"bytes {position}-")
+        if answer.status == 416 or (answer.status == 206 and not begins):
+            with answer:
+                return self._ask(path, {})
+        return answer
 
-    def _check_blob(self, answer: "Answer", digest: str, size: int, position: int) -> None:
+    def _check_blob(self, answer: Answer, digest: str, size: int, position: int) -> None:
+        from minirun.image.refusals import refusal
+
         if answer.status == 404:
             raise RegistryError(
                 f"{self.endpoint.name}: {digest} is missing, though the manifest names it",
                 hint="the image is damaged at the registry; its owner can push it again",
             )
         if answer.status != 200 and not (answer.status == 206 and position):
-            raise self._refusal(answer)
+            raise refusal(answer, self.endpoint, self._authorizer.credential)
         if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise RegistryError(f"{answer.host}: encodes a blob, which nobody asked for")
         expected = size if answer.status == 200 else size - position
@@ -202,7 +206,7 @@ class Registry:
                 f"but by the manifest it is {expected}"
             )
 
-    def _ask(self, path: str, headers: dict[str, str], *, limit: int | None = None) -> "Answer":
+    def _ask(self, path: str, headers: dict[str, str], *, limit: int | None = None) -> Answer:
         """The answer to a GET, after an answer to the challenge that may come first.
 
         With a ``limit``, its body has been read. Only the registry itself is told who we are, and
@@ -217,7 +221,7 @@ class Registry:
                 self._authorizer.respond(answer, said)
         return answer
 
-    def _send(self, path: str, headers: dict[str, str], limit: int | None) -> "Answer":
+    def _send(self, path: str, headers: dict[str, str], limit: int | None) -> Answer:
         """HTTPS, or plain HTTP where that is allowed and the registry speaks nothing better."""
         from minirun.image.failures import NotTLS
 
@@ -232,13 +236,13 @@ class Registry:
 
     def _send_by(
         self, scheme: str, path: str, headers: dict[str, str], limit: int | None
-    ) -> "Answer":
+    ) -> Answer:
         url = f"{scheme}://{self.endpoint.host}/v2/{self.endpoint.repository}/{path}"
         if limit is None:
             return self._transport.open(url, headers)
         return self._transport.fetch(url, headers, limit=limit)
 
-    def _digest(self, answer: "Answer", target: str) -> str:
+    def _digest(self, answer: Answer, target: str) -> str:
         """The digest of a manifest's bytes, which is the one that was asked for and announced."""
         asked = target if ":" in target else None
         announced = answer.headers.get("Docker-Content-Digest")
@@ -249,17 +253,6 @@ class Registry:
                     hint="somebody or something on the way changed it: do not use this image",
                 )
         return asked or _digest_like("sha256:", answer.body)
-
-    def _refusal(self, answer: "Answer") -> RegistryError:
-        """The error for a status that is none of those that a request expects."""
-        from http.client import responses
-
-        from minirun.image.authorization import denied
-
-        if answer.status in (401, 403) and not answer.foreign:
-            return denied(self.endpoint, self._authorizer.credential, answer.status)
-        phrase = responses.get(answer.status, "?")
-        return RegistryError(f"{answer.host}: answers {answer.status} {phrase}{_words(answer)}")
 
     def _no_such(self, target: str) -> RegistryError:
         """The error for a manifest that is not there."""
@@ -299,13 +292,3 @@ def _digest_like(model: str, body: bytes) -> str:
     if algorithm not in DIGEST_LENGTHS:
         return ""
     return f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
-
-
-def _words(answer: "Answer") -> str:
-    """The registry's own words for a refusal (distribution-spec, "Error Codes")."""
-    try:
-        first = json.loads(answer.body)["errors"][0]
-        text = first.get("message") or first.get("code")
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-        return ""
-    return f": {printable(text)[:200]}" if isinstance(text, str) and text else ""
