@@ -94,9 +94,14 @@ class Container:
         return container
 
     def lock(self) -> None:
-        """Wait until no other command is at work on this container; held as long as we live."""
+        """Wait until no other command is at work on this container; held as long as we live.
+
+        FileNotFoundError if the container is gone, perhaps removed while we waited.
+        """
         self.lock_fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(self.lock_fd, fcntl.LOCK_EX)
+        if os.fstat(self.lock_fd).st_nlink == 0:
+            raise FileNotFoundError(2, "removed by another command", self.directory)
 
     def unlock(self) -> None:
         os.close(self.lock_fd)
