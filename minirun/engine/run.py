@@ -212,4 +212,3 @@ def clean_up(job: Run, code: int) -> None:
     """
     os.chdir("/")
     job.state.finish(job.container, code)
-

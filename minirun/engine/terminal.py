@@ -168,9 +168,7 @@ def raw(attributes: list[Any]) -> list[Any]:
     )  # fmt: skip
     mode[OFLAG] &= ~termios.OPOST
     mode[CFLAG] = mode[CFLAG] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
-    mode[LFLAG] &= ~(
-        termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN
-    )
+    mode[LFLAG] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
     characters = list(mode[CC])
     characters[termios.VMIN], characters[termios.VTIME] = 1, 0
     mode[CC] = characters

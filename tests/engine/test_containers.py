@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,23 @@ from minirun.engine.containers import Containers, check_name, wait_for_runtime
 from minirun.engine.paths import Paths
 from minirun.errors import NotFound, StateError, UsageError
 
-HOSTILE = ["../x", ".", "..", "a/b", "-x", "a b", "a\n", "x" * 300, "", "a\0b", "ä", "a:b", "~", "*", "_x"]
+HOSTILE = [
+    "../x",
+    ".",
+    "..",
+    "a/b",
+    "-x",
+    "a b",
+    "a\n",
+    "x" * 300,
+    "",
+    "a\0b",
+    "ä",
+    "a:b",
+    "~",
+    "*",
+    "_x",
+]
 
 
 @pytest.fixture
@@ -25,8 +42,11 @@ def containers(tmp_path):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_rt37_names_that_are_paths_or_worse(containers, text):
-    for action in (lambda: containers.claim(text, {}), lambda: containers.find(text),
-                   lambda: check_name(text)):
+    for action in (
+        lambda: containers.claim(text, {}),
+        lambda: containers.find(text),
+        lambda: check_name(text),
+    ):
         with pytest.raises(UsageError):
             action()
     assert containers.all() == []
@@ -34,7 +54,7 @@ def test_rt37_names_that_are_paths_or_worse(containers, text):
 
 def test_a_claim_is_a_record_a_lock_and_a_name(containers):
     container = containers.claim("web", {"image": "tiny"})
-    record = json.loads(open(f"{container.directory}/container.json").read())
+    record = json.loads(Path(container.directory, "container.json").read_text())
     assert record["name"] == "web" and record["image"] == "tiny" and record["id"] == container.id
     assert len(container.id) == 64
     assert containers.is_live(container)
@@ -70,8 +90,10 @@ def test_a_name_whose_container_is_gone_is_free(containers):
 
 def test_many_without_a_name_at_once_all_get_one(containers):
     names = []
-    threads = [threading.Thread(target=lambda: names.append(containers.claim(None, {}).name))
-               for _ in range(30)]
+    threads = [
+        threading.Thread(target=lambda: names.append(containers.claim(None, {}).name))
+        for _ in range(30)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -89,7 +111,7 @@ def test_an_id_that_begins_like_two_is_refused(containers):
 
 def test_a_damaged_record_does_not_hide_the_others(containers):
     good, bad = containers.claim("good", {}), containers.claim("bad", {})
-    open(f"{bad.directory}/container.json", "w").write('{"half')
+    Path(bad.directory, "container.json").write_text('{"half')
     assert {c.id for c in containers.all()} == {good.id, bad.id}
     assert containers.find(bad.id).record["status"] == "damaged"
 
@@ -147,7 +169,9 @@ def test_only_one_sweeps(containers):
         time.sleep(0.2)
         containers.remove(container)
 
-    threads = [threading.Thread(target=containers.sweep, args=(slow, pytest.fail)) for _ in range(5)]
+    threads = [
+        threading.Thread(target=containers.sweep, args=(slow, pytest.fail)) for _ in range(5)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -156,7 +180,7 @@ def test_only_one_sweeps(containers):
 
 
 def test_a_runtime_that_still_starts_is_ended_again_and_again(containers):
-    """Between a first delete, which finds nothing, and the container that the runtime then makes."""
+    """After a first delete, which finds nothing, the runtime still makes its container."""
     container = containers.claim("web", {})
     fd = container.lock_runtime()
     os.set_inheritable(fd, True)

@@ -18,15 +18,18 @@ def process(**settings):
     return bundle.config(image(**settings))["process"]
 
 
-@pytest.mark.parametrize(("entrypoint", "cmd", "arguments", "override", "line"), [
-    (None, ["sh"], [], None, ["sh"]),
-    (None, ["sh"], ["ls", "-l"], None, ["ls", "-l"]),
-    (["top"], ["-b"], [], None, ["top", "-b"]),
-    (["top"], ["-b"], ["-n"], None, ["top", "-n"]),
-    (["top"], ["-b"], [], "sh", ["sh"]),  # a new entrypoint drops the image's Cmd
-    (["top"], ["-b"], ["-c"], "sh", ["sh", "-c"]),
-    (["top"], ["-b"], ["ls"], "", ["ls"]),  # an empty one only removes the image's
-])
+@pytest.mark.parametrize(
+    ("entrypoint", "cmd", "arguments", "override", "line"),
+    [
+        (None, ["sh"], [], None, ["sh"]),
+        (None, ["sh"], ["ls", "-l"], None, ["ls", "-l"]),
+        (["top"], ["-b"], [], None, ["top", "-b"]),
+        (["top"], ["-b"], ["-n"], None, ["top", "-n"]),
+        (["top"], ["-b"], [], "sh", ["sh"]),  # a new entrypoint drops the image's Cmd
+        (["top"], ["-b"], ["-c"], "sh", ["sh", "-c"]),
+        (["top"], ["-b"], ["ls"], "", ["ls"]),  # an empty one only removes the image's
+    ],
+)
 def test_entrypoint_and_cmd(entrypoint, cmd, arguments, override, line):
     config = image(Entrypoint=entrypoint, Cmd=cmd)
     spec = bundle.config(config, arguments=arguments, entrypoint=override)
@@ -51,35 +54,66 @@ def test_rt22_a_malformed_variable_is_refused_and_never_completed(variable, monk
         process(Cmd=["x"], Env=[variable])
 
 
-@pytest.mark.parametrize(("text", "path"), [
-    (None, "/"), ("", "/"), ("/", "/"), ("//", "/"), ("///a", "/a"), ("srv", "/srv"),
-    ("/a/../../../etc", "/etc"), ("/a/./b/", "/a/b"),
-])
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        (None, "/"),
+        ("", "/"),
+        ("/", "/"),
+        ("//", "/"),
+        ("///a", "/a"),
+        ("srv", "/srv"),
+        ("/a/../../../etc", "/etc"),
+        ("/a/./b/", "/a/b"),
+    ],
+)
 def test_working_directory_is_absolute_and_clean(text, path):
     assert process(Cmd=["x"], WorkingDir=text)["cwd"] == path
 
 
-@pytest.mark.parametrize("settings", [
-    {"Cmd": "sh -c x"}, {"Cmd": [1]}, {"Cmd": {"a": "b"}}, {"Cmd": ["a\0b"]}, {"Cmd": ["x"], "Env": "A=1"},
-    {"Cmd": ["x"], "WorkingDir": 3}, {"Cmd": ["x"], "WorkingDir": "/a\0b"},
-])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"Cmd": "sh -c x"},
+        {"Cmd": [1]},
+        {"Cmd": {"a": "b"}},
+        {"Cmd": ["a\0b"]},
+        {"Cmd": ["x"], "Env": "A=1"},
+        {"Cmd": ["x"], "WorkingDir": 3},
+        {"Cmd": ["x"], "WorkingDir": "/a\0b"},
+    ],
+)
 def test_fields_of_the_wrong_kind_are_refused(settings):
     with pytest.raises(ImageError):
         process(**settings)
 
 
 def test_rt36_labels_and_annotations_change_nothing():
-    labels = {"run.oci.keep_original_groups": "1", "io.containerd.x": "y", "minirun.privileged": "1",
-              "org.systemd.property.DeviceAllow": "['*']", "io.podman.annotations.privileged": "TRUE"}
+    labels = {
+        "run.oci.keep_original_groups": "1",
+        "io.containerd.x": "y",
+        "minirun.privileged": "1",
+        "org.systemd.property.DeviceAllow": "['*']",
+        "io.podman.annotations.privileged": "TRUE",
+    }
     plain = image(Cmd=["sh"])
     labelled = {**image(Cmd=["sh"], Labels=labels), "annotations": labels}
     assert bundle.config(labelled) == bundle.config(plain)
 
 
-@pytest.mark.parametrize(("text", "number"), [
-    ("9", 9), ("KILL", 9), ("SIGKILL", 9), ("sigusr1", signal.SIGUSR1), ("RTMIN", signal.SIGRTMIN),
-    ("SIGRTMIN+3", signal.SIGRTMIN + 3), ("RTMAX-1", signal.SIGRTMAX - 1), ("64", 64),
-])
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("9", 9),
+        ("KILL", 9),
+        ("SIGKILL", 9),
+        ("sigusr1", signal.SIGUSR1),
+        ("RTMIN", signal.SIGRTMIN),
+        ("SIGRTMIN+3", signal.SIGRTMIN + 3),
+        ("RTMAX-1", signal.SIGRTMAX - 1),
+        ("64", 64),
+    ],
+)
 def test_signals_by_name_and_number(text, number):
     assert bundle.signal_number(text) == number
 

@@ -35,34 +35,64 @@ def root(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize(("text", "uid", "gid", "groups", "home"), [
-    ("", 0, 0, [0, 10], "/root"),
-    ("0", 0, 0, [0, 10], "/root"),
-    ("web", 1000, 100, [100, 2000, 2001], "/home/web"),
-    ("1000", 1000, 100, [100, 2000, 2001], "/home/web"),
-    ("web:www", 1000, 2000, [2000], "/home/web"),
-    ("web:7", 1000, 7, [7], "/home/web"),
-    ("4242", 4242, 0, [0], "/"),
-    ("4242:4243", 4242, 4243, [4243], "/"),
-    ("2147483647", 2147483647, 0, [0], "/"),
-    ("00", 77, 77, [77], "/trap"),  # not a number as numbers are written, but a name of this image
-])
+@pytest.mark.parametrize(
+    ("text", "uid", "gid", "groups", "home"),
+    [
+        ("", 0, 0, [0, 10], "/root"),
+        ("0", 0, 0, [0, 10], "/root"),
+        ("web", 1000, 100, [100, 2000, 2001], "/home/web"),
+        ("1000", 1000, 100, [100, 2000, 2001], "/home/web"),
+        ("web:www", 1000, 2000, [2000], "/home/web"),
+        ("web:7", 1000, 7, [7], "/home/web"),
+        ("4242", 4242, 0, [0], "/"),
+        ("4242:4243", 4242, 4243, [4243], "/"),
+        ("2147483647", 2147483647, 0, [0], "/"),
+        (
+            "00",
+            77,
+            77,
+            [77],
+            "/trap",
+        ),  # not a number as numbers are written, but a name of this image
+    ],
+)
 def test_rt25_rt27_who_it_is(root, text, uid, gid, groups, home):
     found = user.resolve(text, str(root))
     assert (found.uid, found.gid, found.home) == (uid, gid, home)
     assert found.spec()["additionalGids"] == groups
 
 
-@pytest.mark.parametrize("text", [
-    "+0", "-1", "1 ", " 1", "0x1", "1e3", "000", "01", "١", "1:", ":1", ":", "a:b:c", "1:1:1", "nobody",
-    "web:nope", "0\n", "root ", "\0", "x" * 5000,
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+0",
+        "-1",
+        "1 ",
+        " 1",
+        "0x1",
+        "1e3",
+        "000",
+        "01",
+        "١",
+        "1:",
+        ":1",
+        ":",
+        "a:b:c",
+        "1:1:1",
+        "nobody",
+        "web:nope",
+        "0\n",
+        "root ",
+        "\0",
+        "x" * 5000,
+    ],
+)
 def test_rt25_what_is_no_user_is_refused_and_never_root(root, text):
     with pytest.raises(UsageError):
         user.resolve(text, str(root))
 
 
-@pytest.mark.parametrize("number", [1 << 31, (1 << 32) - 1, 1 << 32, 1 << 64, 10 ** 300])
+@pytest.mark.parametrize("number", [1 << 31, (1 << 32) - 1, 1 << 32, 1 << 64, 10**300])
 def test_rt26_numbers_that_wrap_around(root, number):
     for text in (str(number), f"0:{number}"):
         with pytest.raises(UsageError):
@@ -117,7 +147,7 @@ def test_rt28_files_that_are_traps(root, make):
 
 def test_rt28_a_million_groups_cost_little_memory(root):
     lines = "".join(f"g{n}:x:{n}:web\n" for n in range(600_000))
-    (root / "etc/group").write_text(lines[:10 << 20])
+    (root / "etc/group").write_text(lines[: 10 << 20])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ImageError):
         user.resolve("web", str(root))

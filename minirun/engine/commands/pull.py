@@ -30,8 +30,8 @@ def command(root: str | None, /, image: str, **options: Any) -> None:
     /etc/containers/registries.conf, passwords come from ~/.docker/config.json.
 
     \b
-        minirun pull localhost:5000/app@sha256:…    exactly this image, whatever the tag says
-        minirun pull --explain busybox              the conversation with the registry
+        minirun pull localhost:5000/app@sha256:…   this image, whatever a tag says
+        minirun pull --explain busybox             the talk with the registry
     """
     from minirun.engine.pulling import pull_image
     from minirun.engine.state import open_state

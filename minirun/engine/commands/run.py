@@ -48,7 +48,7 @@ def command(root: str | None, /, image: str, arguments: tuple[str, ...], **optio
     the container.
 
     \b
-        minirun run --rm -it tiny sh            a shell, gone without a trace afterwards
+        minirun run --rm -it tiny sh            a shell, and no trace of it after
         minirun run --rm -m 64m tiny COMMAND    at most 64 MiB of memory
         minirun run --rm --explain tiny true    see how a container is made
     """

@@ -1,0 +1,212 @@
+"""The command line as people and scripts meet it: help, refusals, exit codes, no traceback."""
+
+import doctest
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from minirun.engine import cli, command, later
+
+ALL = list(cli.COMMANDS)
+FLAGS_OF_DOCKER = {  # `run` in tutorials: the 46 flags that cover 97.6 % of 3,391 command lines
+    "-d", "-v", "-i", "-t", "-p", "-e", "--name", "--rm", "--network", "-w", "-h", "-u",
+    "--entrypoint", "--env-file", "--privileged", "--restart", "--cap-add", "--cap-drop",
+    "--device", "--security-opt", "-m", "--mount", "--shm-size", "--link", "--ip", "--volumes-from",
+    "-P", "--tmpfs", "--ulimit", "--log-driver", "--dns-search", "--group-add", "-c",
+    "--cpuset-cpus", "--cpus", "--init", "--read-only", "--platform", "-l", "--pid", "--pids-limit", "--log-opt",
+    "--runtime", "--memory-swap", "--dns", "--help", "--gpus",
+}  # fmt: skip
+
+
+def run_command():
+    return cli.cli.get_command(None, "run")
+
+
+def test_the_examples_in_the_docstrings():
+    from minirun.image import bundle
+    from minirun.teach import explain
+
+    for module in (explain, bundle):
+        assert doctest.testmod(module).failed == 0
+
+
+def test_every_flag_that_tutorials_use_works_or_is_refused_with_a_reason():
+    known = {name for param in run_command().params for name in getattr(param, "opts", ())}
+    assert not [
+        flag
+        for flag in FLAGS_OF_DOCKER
+        if flag not in known and flag != "--help" and not later.flag("run", flag)
+    ]
+    assert not [flag for flag in later.RUN if flag in known]  # what is there is not refused
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "run -d tiny",
+        "run -itd tiny",
+        "run -p 80:80 tiny",
+        "run --restart always tiny",
+        "exec x sh",
+        "compose up",
+        "run --mount type=bind tiny",
+        "logs x",
+        "inspect -f {{.Id}} tiny",
+        "build .",
+    ],
+)
+def test_what_is_not_there_yet_is_refused_with_a_reason(minirun, words):
+    done = minirun(*words.split())
+    assert (done.returncode, done.stdout) == (125, "")
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") <= 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--nope"],
+        ["nope"],
+        ["run"],
+        ["run", "--nope", "tiny"],
+        ["run", "-m"],
+        ["run", "-Z", "tiny"],
+        ["run", "--rm=maybe", "tiny"],
+        ["run", "--pull", "sometimes", "tiny"],
+        ["images", "a", "b"],
+        ["inspect"],
+        ["tag", "a"],
+        ["unpack", "x"],
+        ["rm", "../x"],
+        ["--root"],
+        ["--root", "", "images"],
+        ["run", "\x1b[31mred"],
+        ["\x1b[31mred"],
+        ["run", "--name", "\x1b]0;title\x07", "tiny"],
+        ["run", "-e", "=x", "tiny"],
+        ["run", "--runtime", "nope", "tiny"],
+        ["run", "-v", "x", "tiny"],
+    ],
+)
+def test_rl20_bad_command_lines(minirun, words):
+    started = time.monotonic()
+    done = minirun(*words)
+    assert done.returncode == 125
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert "\x1b" not in done.stderr
+    assert time.monotonic() - started < 5
+
+
+def test_a_near_miss_is_guessed(minirun):
+    assert "did you mean: minirun inspect?" in minirun("inspct").stderr
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_command_has_help_that_fits_a_terminal(minirun, name):
+    done = minirun(name, "--help")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert done.stdout.startswith(f"Usage: minirun {name}")
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+
+
+def test_the_overview_lists_every_command(minirun):
+    for words in ([], ["--help"], ["-h"]):
+        done = minirun(*words)
+        assert done.returncode == 0
+        assert all(f"\n  {name} " in done.stdout for name in ALL)
+
+
+def test_switches_may_have_a_value_as_in_docker(minirun):
+    minirun.ok("run", "--rm=true", "tiny", "true")
+    minirun.ok("run", "--rm=false", "--name", "kept", "tiny", "true")
+    assert "kept" in minirun.ok("ps", "-a")
+    assert minirun.ok("rm", "kept") == "kept\n"
+    # after the image, words belong to the container
+    assert minirun.ok("run", "--rm", "tiny", "echo", "--rm=false", "-e") == "--rm=false -e\n"
+    assert minirun.ok("run", "--rm", "-e", "--rm=false", "tiny", "echo", "x") == "x\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "plain"),
+    [
+        ("--rm=true tiny --rm=false", "--rm tiny --rm=false"),
+        ("--rm=0 tiny", "tiny"),
+        ("-it -v /a:/b --rm=1 tiny", "-it -v /a:/b --rm tiny"),
+        ("-ite A=1 --rm=1 tiny", "-ite A=1 --rm tiny"),
+        ("-eA --rm=1 tiny", "-eA --rm tiny"),
+        ("--name --rm=1 tiny", "--name --rm=1 tiny"),
+        ("--explain=json tiny", "--explain-json tiny"),
+        ("--tls-verify=false tiny", "--no-tls-verify tiny"),
+        ("-- --rm=1", "-- --rm=1"),
+    ],
+)
+def test_how_switches_become_clicks(words, plain):
+    assert run_command()._plain(words.split()) == plain.split()
+    assert isinstance(run_command(), command.Command)
+
+
+def test_a_reader_that_goes_away_is_no_error(minirun):
+    line = subprocess.list2cmdline(minirun.command())
+    done = subprocess.run(
+        f"{line} run --help | head -n 1",
+        shell=True,
+        env=minirun.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.startswith("Usage: ")
+    assert done.stderr == ""
+
+
+def test_without_root_it_says_so(minirun, tmp_path):
+    tmp_path.chmod(0o755)
+    done = subprocess.run(
+        [
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            sys.executable,
+            "-m",
+            "minirun",
+            "run",
+            "tiny",
+        ],
+        env=minirun.env,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 125
+    assert "hint: put sudo in front of it" in done.stderr
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o077, 0o777])
+def test_cr18_an_odd_umask_changes_nothing(minirun, mask):
+    old = os.umask(mask)
+    try:
+        assert minirun.ok("run", "--rm", "tiny", "sh", "-c", "umask; stat -c %a /") == "0022\n755\n"
+    finally:
+        os.umask(old)
+
+
+def test_cr18_no_home_no_locale_no_directory(minirun, tmp_path):
+    """LANG=C with a name that is no ASCII, no HOME, a working directory that was removed."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    line = subprocess.list2cmdline(minirun.command())
+    script = f"rmdir {gone}; exec {line} run --rm -e A=ä tiny sh -c 'echo $A'"
+    done = subprocess.run(
+        ["sh", "-c", script],
+        cwd=gone,
+        capture_output=True,
+        check=False,
+        env={"PATH": os.environ["PATH"], "LANG": "C", "MINIRUN_ROOT": str(minirun.root)},
+    )
+    assert (done.returncode, done.stdout) == (0, "ä\n".encode()), done.stderr
