@@ -40,10 +40,17 @@ def wait(setup: Setup, signal_fd: int) -> int:
             code = _on_signal(signal_fd, pid)
     else:
         code = _wait_with_terminal(setup.master, signal_fd, pid)
-    if code == 128 + signals.KILL and setup.cgroup.oom_kills():
+    if code == 128 + signals.KILL and _oom_kills(setup):
         limit = setup.cgroup.memory_limit()
         sys.stderr.write(f"killed by the out-of-memory killer: memory limit {_size(limit)}\n")
     return code
+
+
+def _oom_kills(setup: Setup) -> int:
+    try:
+        return setup.cgroup.oom_kills()
+    except FileNotFoundError:  # somebody's delete --force has removed the cgroup already
+        return 0
 
 
 def _size(limit: int | None) -> str:

@@ -16,7 +16,8 @@ FLAGS_OF_DOCKER = {  # `run` in tutorials: the 46 flags that cover 97.6 % of 3,3
     "--entrypoint", "--env-file", "--privileged", "--restart", "--cap-add", "--cap-drop",
     "--device", "--security-opt", "-m", "--mount", "--shm-size", "--link", "--ip", "--volumes-from",
     "-P", "--tmpfs", "--ulimit", "--log-driver", "--dns-search", "--group-add", "-c",
-    "--cpuset-cpus", "--cpus", "--init", "--read-only", "--platform", "-l", "--pid", "--pids-limit", "--log-opt",
+    "--cpuset-cpus", "--cpus", "--init", "--read-only", "--platform", "-l", "--pid", "--log-opt",
+    "--pids-limit",
     "--runtime", "--memory-swap", "--dns", "--help", "--gpus",
 }  # fmt: skip
 
