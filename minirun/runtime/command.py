@@ -39,7 +39,7 @@ def find(name: str, environment: list[str]) -> tuple[str, str]:
         return _checked(name)
     directories = _variable(environment, "PATH") or DEFAULT_PATH
     refusal: Error | None = None
-    for directory in directories.split(":"):
+    for directory in directories.split(":") if name else []:
         try:
             return _checked(os.path.join(directory or ".", name))
         except CommandNotFound:
@@ -47,7 +47,7 @@ def find(name: str, environment: list[str]) -> tuple[str, str]:
         except CommandNotExecutable as error:
             refusal = refusal or error  # another directory may have a better one
     raise refusal or CommandNotFound(
-        f"{printable(name)}: executable file not found in $PATH",
+        f"{printable(name) or '(empty name)'}: executable file not found in $PATH",
         hint=f"the container's PATH is {printable(directories)}",
     )
 

@@ -116,10 +116,13 @@ def limit(setup: Setup) -> None:
     """
     message, setup.master = setup.channel.receive()
     _expect(setup, message)
-    if setup.master is not None and setup.console_socket:
+    if setup.master is not None:
         from minirun.runtime import terminal
 
-        terminal.send_master(setup.console_socket, setup.master)
+        if setup.console_socket:
+            terminal.send_master(setup.console_socket, setup.master)
+        else:
+            terminal.copy_size(0, setup.master)
     setup.cgroup.apply(setup.linux("resources") or {})
     for kind in ("prestart", "createRuntime"):
         hooks.run(setup.spec, kind, setup.container.report("creating"))

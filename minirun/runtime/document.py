@@ -19,7 +19,7 @@ BLANK = " \t\n\r"
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise SpecError(f"{name} is not JSON")
+    raise ValueError(name)
 
 
 class _Rules:
@@ -27,7 +27,7 @@ class _Rules:
 
     strict = True
     object_hook = object_pairs_hook = None
-    parse_float, parse_int, parse_constant = float, int, _refuse_constant
+    parse_float, parse_int, parse_constant = float, int, staticmethod(_refuse_constant)
     memo: dict[str, str] = {}  # noqa: RUF012
 
 

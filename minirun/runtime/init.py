@@ -23,6 +23,7 @@ from minirun.runtime.sync import Channel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable
     from typing import Any
 
@@ -51,7 +52,7 @@ class Setup:
         self.new_keyring = True
         # what steps leave behind for later ones
         self.channel, self.end_of_child = Channel.pair()
-        self.listener: Any  # a socket: what "start" connects to
+        self.listener: socket  # what "start" connects to
         self.root: rootfs.Root
         self.null = self.image = self.image_reader = self.last_cap = -1
         self.master: int | None = None  # of the terminal
@@ -395,11 +396,11 @@ def _own_standard_streams(uid: int, terminal: bool) -> None:
 def _wait_for_start(setup: Setup) -> int:
     """Wait here, not in the trampoline, and run the startContainer hooks; the connection's fd."""
     setup.channel.send("ready", setup.suspicion)
-    connection, _ = setup.listener.accept()
+    connection, _ = setup.listener._accept()
     setup.listener.close()
-    setup.channel = type(setup.channel)(connection)  # from now on "start" is whom to tell
+    setup.channel.move(connection)  # from now on "start" is whom to tell
     hooks.run(setup.spec, "startContainer", setup.container.report("created"))
-    return int(connection.detach())
+    return int(connection)
 
 
 def _become(setup: Setup, image: bytes, kept: int, number: int) -> None:
@@ -409,8 +410,8 @@ def _become(setup: Setup, image: bytes, kept: int, number: int) -> None:
     fcntl.fcntl(setup.image, fcntl.F_ADD_SEALS, F_SEAL_ALL)
     os.close(setup.image)  # a file that is open for writing cannot be executed (ETXTBSY)
     reader = fcntl.fcntl(setup.image_reader, fcntl.F_DUPFD_CLOEXEC, number + 1)
-    setup.channel.move(fcntl.fcntl(setup.channel.fileno(), fcntl.F_DUPFD_CLOEXEC, number + 1))
     kept = fcntl.fcntl(kept, fcntl.F_DUPFD_CLOEXEC, number + 1)
+    setup.channel.move(fcntl.fcntl(setup.channel.fileno(), fcntl.F_DUPFD_CLOEXEC, number + 1))
     linux.close_range(number, flags=linux.CLOSE_RANGE_CLOEXEC)
     os.dup2(kept, number)
     setup.tell()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
-from errno import ELOOP
+from errno import ELOOP, ENOENT
 
 from minirun import linux
 from minirun.errors import SpecError, StepError, printable
@@ -70,6 +70,8 @@ class Root:
             raise SpecError(f"cannot make {printable(path)} in the root")
         parent = self.make(parent_path or "/", directory=True, links=links)
         try:
+            if linux.fstatfs_type(parent) == linux.PROC_SUPER_MAGIC:
+                raise FileNotFoundError(ENOENT, "nothing can be made in /proc", path)
             _create(parent, name, directory)
         except FileExistsError:  # a dangling link, or somebody was faster
             if links == MAX_LINKS:
