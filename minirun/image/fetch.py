@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
     from typing import Any
 
+    from minirun.image.layer import Unpacked
     from minirun.image.snapshot import Snapshots
     from minirun.image.store import Store
     from minirun.image.transfer import Pull
@@ -60,6 +61,7 @@ def layers(pull: Pull) -> None:
     """Afterwards all layers are here and unpacked."""
     from concurrent.futures import ThreadPoolExecutor, as_completed
 
+    from minirun.image.snapshot import Snapshots
     from minirun.image.workers import Workers
 
     todo = _layers_to_do(pull)
@@ -67,7 +69,7 @@ def layers(pull: Pull) -> None:
     pull.progress.expect({layer["digest"]: layer["size"] for layer, _ in todo})
     processes = min(len(todo), os.cpu_count() or 1)
     with (
-        Workers(lambda job: pull.snapshots.add(*job, alone=True), processes) as workers,
+        Workers(lambda job: _unpack_alone(pull.snapshots.root, *job), processes) as workers,
         ThreadPoolExecutor(CONNECTIONS) as threads,
     ):
         jobs: list[Future[None]] = []
@@ -83,7 +85,8 @@ def layers(pull: Pull) -> None:
             if not isinstance(error, Exception):
                 workers.kill()  # somebody pressed ctrl-c; else a layer that is half done gets done
             raise
-    unpack(pull.store, pull.snapshots, pull.document, pull.config)
+    snapshots = Snapshots(pull.snapshots.root, pull.warn)
+    unpack(pull.store, snapshots, pull.document, pull.config)
 
 
 def _submit(threads: ThreadPoolExecutor, *call: Any) -> Future[None]:
@@ -111,10 +114,24 @@ def _do_layer(pull: Pull, workers: Workers, layer: Document, diff_ids: list[str]
     digest = layer["digest"]
     path = blob(pull, layer)
     pull.progress.say(digest, "unpacking")
-    leans = workers.run([path, diff_ids]) is None
+    story, warnings = workers.run([path, diff_ids])
+    for warning in warnings:
+        pull.warn(warning)
     pull.progress.finish(digest)
-    note = "; it leans on those below, so it is unpacked after them" if leans else ""
-    pull.tell(f"{digest} ({size_text(layer['size'])}) unpacks to {diff_ids[-1]}{note}")
+    pull.tell(f"{digest} ({size_text(layer['size'])}) unpacks to {diff_ids[-1]}: {story}")
+
+
+def _unpack_alone(root: str, path: str, diff_ids: list[str]) -> tuple[str, list[str]]:
+    """Unpack a layer without those below; what there is to tell, and the warnings."""
+    from minirun.image.snapshot import Snapshots
+
+    unpacked: list[Unpacked] = []
+    warnings: list[str] = []
+    if not Snapshots(root, warnings.append, unpacked.append).add(path, diff_ids, alone=True):
+        return "it leans on those below, so it is unpacked after them", warnings
+    if not unpacked:
+        return "somebody else has unpacked it", warnings
+    return f"{unpacked[0].entries} files, {unpacked[0].whiteouts} whiteouts", warnings
 
 
 def unpack(store: Store, snapshots: Snapshots, document: Document, config: Document) -> None:

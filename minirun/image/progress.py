@@ -8,7 +8,8 @@ three understand the same calls, which may come from several threads at once:
     expect(sizes)           the blobs that are missing: digest → bytes
     advance(digest, n)      n more bytes of it came
     say(digest, "unpacking")
-    finish(digest, note)    the layer is ready
+    finish(digest)          the layer is ready
+    warn(line)              something to know, also for who wants it quiet
     close(summary)          take the bars away; one line that says what it was, how much, how long
 """
 
@@ -29,7 +30,7 @@ SHOWN = 6  # layers at once: a pull has no more in the works
 
 def choose(stream: TextIO, *, quiet: bool = False) -> Quiet:
     if quiet:
-        return Quiet()
+        return Quiet(stream)
     if stream.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         return Bars(stream)
     return Lines(stream)
@@ -49,7 +50,11 @@ def short(digest: str) -> str:
 
 
 class Quiet:
-    """Says nothing."""
+    """Says nothing, but for warnings if it has a stream for them."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream
+        self.lock = Lock()
 
     def expect(self, sizes: dict[str, int]) -> None:
         pass
@@ -60,37 +65,42 @@ class Quiet:
     def say(self, digest: str, state: str) -> None:
         pass
 
-    def finish(self, digest: str, note: str = "") -> None:
+    def finish(self, digest: str) -> None:
         pass
 
-    def close(self, summary: str) -> None:
+    def warn(self, line: str) -> None:
+        with self.lock:
+            self.write(f"warning: {line}")
+
+    def close(self, summary: str = "") -> None:
         pass
+
+    def write(self, line: str) -> None:
+        if self.stream:
+            self.stream.write(f"{line}\n")
+            self.stream.flush()
 
 
 class Lines(Quiet):
     """One line for each layer that is ready: nothing is ever drawn over."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-        self.lock = Lock()
+        super().__init__(stream)
         self.sizes: dict[str, int] = {}
         self.ready = 0
 
     def expect(self, sizes: dict[str, int]) -> None:
         self.sizes = sizes
 
-    def finish(self, digest: str, note: str = "") -> None:
+    def finish(self, digest: str) -> None:
         with self.lock:
             self.ready += 1
             count = f"layer {self.ready}/{len(self.sizes)}"
-            self.write(f"{count} {short(digest)} {size_text(self.sizes[digest])} {note}".rstrip())
+            self.write(f"{count} {short(digest)} {size_text(self.sizes[digest])}")
 
-    def close(self, summary: str) -> None:
-        self.write(summary)
-
-    def write(self, line: str) -> None:
-        self.stream.write(f"{line}\n")
-        self.stream.flush()
+    def close(self, summary: str = "") -> None:
+        if summary:
+            self.write(summary)
 
 
 class Bars(Lines):
@@ -101,6 +111,7 @@ class Bars(Lines):
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
+        self.screen = stream
         self.arrived: dict[str, int] = {}
         self.states: dict[str, str] = {}
         self.drawn = 0  # lines on the screen that are ours
@@ -118,22 +129,27 @@ class Bars(Lines):
             self.states[digest] = state
             self._redraw()
 
-    def finish(self, digest: str, note: str = "") -> None:
+    def finish(self, digest: str) -> None:
         with self.lock:
             self.ready += 1
             self.states.pop(digest, None)
             self._redraw()
 
-    def close(self, summary: str) -> None:
+    def warn(self, line: str) -> None:
         with self.lock:
             self._draw([])
-            self.write(summary)
+            self.write(f"warning: {line}")
+
+    def close(self, summary: str = "") -> None:
+        with self.lock:
+            self._draw([])
+            super().close(summary)
 
     def _redraw(self) -> None:
         now = time.monotonic()
         if now - self.last >= REDRAW:
             self.last = now
-            width = os.get_terminal_size(self.stream.fileno()).columns
+            width = os.get_terminal_size(self.screen.fileno()).columns
             rows = [self._row(digest) for digest in list(self.states)[:SHOWN]]
             self._draw([row[: width - 1] for row in (*rows, self._total())])
 
@@ -152,7 +168,7 @@ class Bars(Lines):
         )
 
     def _draw(self, rows: list[str]) -> None:
-        up = f"\x1b[{self.drawn}A" if self.drawn else ""
-        self.stream.write(f"{up}\r\x1b[J" + "".join(f"{row}\n" for row in rows))
-        self.stream.flush()
+        clear = f"\x1b[{self.drawn}A\r\x1b[J" if self.drawn else ""
+        self.screen.write(clear + "".join(f"{row}\n" for row in rows))
+        self.screen.flush()
         self.drawn = len(rows)

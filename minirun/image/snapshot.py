@@ -37,12 +37,19 @@ class Snapshots:
     """``Snapshots(root)`` touches nothing: the directory appears with the first layer.
 
     ``diff_ids`` are those of an image from its base up to some layer, as in its config.
-    ``warn`` is called with a line for people, such as that overlayfs cannot be used.
+    ``warn`` is called with a line for people, such as that overlayfs cannot be used, ``tell`` with
+    what is known of each layer that was unpacked.
     """
 
-    def __init__(self, root: str, warn: Callable[[str], object] = lambda line: None) -> None:
+    def __init__(
+        self,
+        root: str,
+        warn: Callable[[str], object] = lambda line: None,
+        tell: Callable[[Unpacked], object] = lambda unpacked: None,
+    ) -> None:
         self.root = os.path.abspath(root)
         self._warn = warn
+        self._tell = tell
 
     def find(self, diff_ids: Sequence[str]) -> str | None:
         """The directory of the last layer of ``diff_ids``, or None if it must be unpacked."""
@@ -117,6 +124,7 @@ class Snapshots:
             raise DigestError(f"layer {diff_ids[-1]} unpacks to other bytes: {unpacked.diff_id}")
         for warning in unpacked.warnings:
             self._warn(warning)
+        self._tell(unpacked)
         linux.syncfs(root)  # or a power cut could leave a layer with its name, but without content
         if obstacle:
             return f"{self.root}/{_hex(chain_id(diff_ids))}{WHOLE}"

@@ -67,13 +67,20 @@ class Pull:
         self.progress = progress
         self.fetched = 0  # bytes
         self.told: list[str] = []
+        self.warned: set[str] = set()
 
     def tell(self, line: str) -> None:
         """Something that ``--explain`` shows under the step at hand."""
         self.told.append(line)
 
-    def open(self, media_type: str, body: bytes, digest: str) -> None:
-        """Go on with a document that has just come, and whose bytes have the digest."""
+    def warn(self, line: str) -> None:
+        """Something to know; once, however many layers it is about."""
+        if line not in self.warned:
+            self.warned.add(line)
+            self.progress.warn(line)
+
+    def go_on_with(self, media_type: str, body: bytes, digest: str) -> None:
+        """A document has just come; its bytes have the digest."""
         self.body = body
         self.document = manifest.parse(body, self.name)
         kind = manifest.check_media_type(self.document, media_type, self.name)
@@ -108,9 +115,11 @@ def pull(
         tls_verify=tls_verify,
         progress=progress or Quiet(),
     )
+    summary = ""
     try:
         with store.hold():
             _run(state, explain)
+        summary = _summary(state, time.monotonic() - started)
     except ImageError as error:
         if not isinstance(error, RegistryError):  # what came is wrong: there is no going on from it
             store.sweep_if_idle()
@@ -118,7 +127,7 @@ def pull(
     finally:
         if hasattr(state, "registry"):
             state.registry.close()
-    state.progress.close(_summary(state, time.monotonic() - started))
+        state.progress.close(summary)
     return state.image
 
 
@@ -161,7 +170,7 @@ def find_name(pull: Pull) -> None:
         listener=pull.hear,
     )
     pull.source = answer.digest
-    pull.open(answer.media_type, answer.body, answer.digest)
+    pull.go_on_with(answer.media_type, answer.body, answer.digest)
 
 
 def choose_platform(pull: Pull) -> None:
@@ -174,12 +183,13 @@ def choose_platform(pull: Pull) -> None:
     for _ in range(MAX_NESTING):
         if pull.descriptor["mediaType"] in manifest.MANIFESTS:
             manifest.check_manifest(pull.document, pull.name)
+            pull.tell(f"the manifest {pull.descriptor['digest']} is that of one image")
             return
         entries = manifest.check_index(pull.document, pull.name)
         known = [entry for entry in entries if entry["mediaType"] in manifest.ACCEPTED]
         chosen = platform.choose(known, pull.wanted, pull.name)
-        pull.tell(f"{pull.wanted}: {chosen['digest']}, of {len(entries)} in the index")
-        pull.open(chosen["mediaType"], fetch.document(pull, chosen), chosen["digest"])
+        pull.tell(f"{pull.wanted} is {chosen['digest']}, one of {len(entries)} in the index")
+        pull.go_on_with(chosen["mediaType"], fetch.document(pull, chosen), chosen["digest"])
     raise ManifestError(f"{pull.name}: more than {MAX_NESTING} indexes within each other")
 
 

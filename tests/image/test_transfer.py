@@ -4,7 +4,11 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
+import termios
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -206,7 +210,8 @@ def test_every_step_is_told_with_what_it_did(fake, pull):
     told = dict(pull.told)
     assert any("/manifests/1" in line for line in told["find_name"])
     assert any(descriptor["digest"] in line for line in told["choose_platform"])
-    assert all(any(digest_of(data) in line for line in told["fetch_layers"]) for data in TWO_LAYERS)
+    for data in TWO_LAYERS:
+        assert any(digest_of(data) in line and "whiteouts" in line for line in told["fetch_layers"])
 
 
 def test_every_step_says_why_how_and_where():
@@ -507,11 +512,84 @@ def test_a_second_pull_is_up_to_date(fake, pull):
     assert screen.getvalue().count("\n") == 1
 
 
+def test_what_a_layer_warns_of_is_said_once(fake, pull, monkeypatch):
+    """Where overlayfs cannot be used, layers are copied: aloud, and also for who wants it quiet."""
+    from minirun.image import overlay
+
+    monkeypatch.setattr(overlay, "obstacle", lambda directory: "not today")
+    an_image(fake, (*TWO_LAYERS, layer(file("three", "3"))))
+    screen = Screen(terminal=False)
+    pull(progress=progress.choose(screen, quiet=True))
+    assert screen.getvalue().count("warning: ") == 1
+    assert "not today" in screen.getvalue()
+
+
 def test_quiet_says_nothing(fake, pull):
     an_image(fake)
     screen = Screen(terminal=True)
     pull(progress=progress.choose(screen, quiet=True))
     assert screen.getvalue() == ""
+
+
+def test_a_terminal_gets_bars_that_are_gone_at_the_end(fake, pull, monkeypatch):
+    an_image(fake, (*TWO_LAYERS, layer(file("big", os.urandom(4 << 20)))))
+    monkeypatch.setattr(progress, "REDRAW", 0)
+    monkeypatch.setenv("TERM", "xterm")
+    drawn = drawn_on_a_terminal(lambda screen: pull(progress=progress.choose(screen)), columns=60)
+    assert "█" in drawn and "unpacking" in drawn and "layers ready" in drawn
+    shown = left_on_the_screen(drawn, columns=60)
+    assert len(shown) == 1
+    assert re.search(r": 3 layers, fetched 4\.\d+MB in ", shown[0])
+
+
+def test_an_error_finds_a_clean_terminal(fake, pull, monkeypatch):
+    wrong_layer(fake)
+    monkeypatch.setattr(progress, "REDRAW", 0)
+    monkeypatch.setenv("TERM", "xterm")
+
+    def fail(screen):
+        with pytest.raises(DigestError):
+            pull(progress=progress.choose(screen))
+
+    assert left_on_the_screen(drawn_on_a_terminal(fail, columns=80), columns=80) == []
+
+
+def drawn_on_a_terminal(draw, columns: int) -> str:
+    """All that ``draw(screen)`` writes, where ``screen`` is a terminal."""
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, columns))
+    read = []
+
+    def reader():
+        with suppress(OSError):  # EIO: the other side is closed
+            while data := os.read(ours, 1 << 16):
+                read.append(data)
+
+    thread = threading.Thread(target=reader)
+    thread.start()
+    with os.fdopen(theirs, "w") as screen:
+        draw(screen)
+    thread.join()
+    os.close(ours)
+    return b"".join(read).decode()
+
+
+def left_on_the_screen(drawn: str, columns: int) -> list[str]:
+    """The lines one sees at the end. Knows what the bars use: ESC[nA, ESC[J, CR, LF."""
+    lines, row = [""], 0
+    for up, clear, end, text in re.findall(r"\x1b\[(\d+)A|(\x1b\[J)|(\r\n|\r)|([^\r\x1b]+)", drawn):
+        if up:
+            row -= int(up)
+            assert row >= 0
+        elif clear:
+            lines[row:] = [""]
+        elif end == "\r\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif text:
+            assert len(text) <= columns or ", fetched " in text
+            lines[row] = text
+    return [line for line in lines if line]
 
 
 @pytest.mark.parametrize("count, text", [
