@@ -148,7 +148,8 @@ def cgroups(_: Paths) -> str:
     name = f"minirun-doctor-{os.getpid()}"
     if is_v2:
         with open(f"{CGROUPS}/cgroup.controllers", encoding="ascii") as file:
-            missing = [limit for limit in LIMITS if limit not in file.read().split()]
+            controllers = file.read().split()
+        missing = [limit for limit in LIMITS if limit not in controllers]
         places = [f"{CGROUPS}/{name}"]
     else:
         missing = [limit for limit in LIMITS if not os.path.isdir(f"{CGROUPS}/{limit}")]
