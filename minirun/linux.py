@@ -408,12 +408,15 @@ kill = _observed("kill", os.kill)
 
 def write_file(path: Path, data: Path, dir_fd: int | None = None) -> None:
     """Write to a file that is there already, in one write(2): how /proc and cgroups are told."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=dir_fd)
+    name = os.fsdecode(path)
     try:
-        result: object = os.write(fd, os.fsencode(data))
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=dir_fd)
+        try:
+            written = os.write(fd, os.fsencode(data))
+        finally:
+            os.close(fd)
     except OSError as error:
-        error.filename = result = os.fsdecode(path)
+        error.filename = name
+        told("write", (name, data), error)
         raise
-    finally:
-        os.close(fd)
-        told("write", (os.fsdecode(path), data), result)
+    told("write", (name, data), written)

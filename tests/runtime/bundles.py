@@ -2,8 +2,8 @@
 
     OCI_RUNTIME=runc pytest tests/runtime      is this test right? runc and crun must be green too
 
-Without it our own ``minirun-oci`` is run, as its launcher does. Tests of what only ours does (steps,
-reasons, exit codes) take the fixture ``ours``, which skips for the others.
+Without it our own ``minirun-oci`` is run, as its launcher does. Tests of what only ours does
+(steps, reasons, exit codes) take the fixture ``ours``, which skips for the others.
 """
 
 import json
@@ -21,9 +21,9 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 BUSYBOX = "/bin/busybox"
 APPLETS = (
-    "cat chroot chmod cp cut dd echo env false grep head hostname id ifconfig kill ln ls mkdir mknod "
-    "mount mv printf ps pwd readlink rm seq sh sleep sort stat stty tail test touch tr true tty "
-    "umask umount uname unshare wc yes"
+    "cat chroot chmod cp cut dd echo env false grep head hostname id ifconfig kill ln ls mkdir "
+    "mknod mount mv printf ps pwd readlink rm seq sh sleep sort stat stty tail test touch tr true "
+    "tty umask umount uname unshare wc yes"
 ).split()
 LAUNCHER = f"""import sys; sys.path.insert(0, {str(REPOSITORY)!r})
 from minirun.runtime.cli import main; main()"""
@@ -46,7 +46,7 @@ def default_config() -> dict:
             "cwd": "/",
             "env": ["PATH=/bin"],
             "user": {"uid": 0, "gid": 0},
-            "capabilities": {kind: CAPABILITIES for kind in ("bounding", "effective", "permitted")},
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES),
         },
         "mounts": [
             mount("/proc", "proc"),

@@ -1,8 +1,6 @@
 """What config.json may say, and the words about what it may not."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
@@ -86,9 +84,6 @@ def test_null_is_absent_and_unknown_is_ignored():
     config["linux"]["resources"]["memory"] = None
     config["linux"]["namespaces"][0]["path"] = None
     spec.check(config)
-
-
-EXAMPLES = Path(os.environ.get("RUNTIME_SPEC_DOCUMENTS", "/nonexistent"))
 
 
 @pytest.mark.parametrize("value", [[], 1, "x", None, True])

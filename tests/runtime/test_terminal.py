@@ -140,7 +140,7 @@ def test_foreground_terminal(foreground):
 
 
 def test_control_c_goes_to_the_container(foreground):
-    run = foreground("sh", "-c", "trap 'echo interrupted; exit 5' INT; echo ready; sleep 5; sleep 5")
+    run = foreground("sh", "-c", "trap 'echo interrupted; exit 5' INT; echo ready; sleep 5")
     read_until(run.master, b"ready")
     os.write(run.master, b"\x03")
     read_until(run.master, b"interrupted")
