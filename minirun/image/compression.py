@@ -21,11 +21,12 @@ import queue
 import threading
 
 from minirun.errors import LayerError
+from minirun.image import zstd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any, BinaryIO, Protocol
+    from typing import BinaryIO, Protocol
 
     class Decoder(Protocol):
         """What bz2, lzma and igzip_lib have in common."""
@@ -38,11 +39,12 @@ if TYPE_CHECKING:
         def unused_data(self) -> bytes: ...
         def decompress(self, data: bytes, /, max_length: int) -> bytes: ...
 
+    Inflate = Callable[["_Source"], Iterator[bytes]]
 
-READ = 1 << 17  # compressed bytes at once
+
+READ = 1 << 17  # bytes of a blob at once
 CHUNK = 1 << 19  # uncompressed bytes at once, about what a core's cache holds
 AHEAD = 4  # chunks that may wait for the reader
-WINDOW = 1 << 27  # bytes of history a decoder may ask memory for: the limit of zstd(1)
 
 MIN_BOMB = 1 << 30  # bytes; a smaller layer may be as dense as it likes
 MAX_RATIO = 200  # a real layer of this size stays below 20; deflate could reach 1032
@@ -111,78 +113,98 @@ def uncompressed(blob: BinaryIO) -> Iterator[bytes]:
 
 
 class _Source:
-    """A file that counts, and whose first bytes can be looked at before they are read."""
+    """A file that is read in pieces as they come, some of which are then given back."""
 
     def __init__(self, blob: BinaryIO) -> None:
         self._blob = blob
-        self.first = blob.read(READ)
+        self._pushed = b""
         self.position = 0
+        """Bytes that were read and not given back."""
 
-    def read(self, size: int) -> bytes:
-        data, self.first = self.first[:size], self.first[size:]
-        data = data or self._blob.read(size)
+    def read(self, size: int = READ) -> bytes:
+        """Up to ``size`` bytes; none at the end."""
+        data = self._pushed or self._blob.read(READ)
+        data, self._pushed = data[:size], data[size:]
         self.position += len(data)
+        return data
+
+    def push(self, data: bytes) -> None:
+        self._pushed = data + self._pushed
+        self.position -= len(data)
+
+    def up_to(self, size: int) -> bytes:
+        """``size`` bytes, or fewer at the end."""
+        data = self.read(size)
+        while len(data) < size and (more := self.read(size - len(data))):
+            data += more
         return data
 
 
 def _decoded(source: _Source) -> Iterator[bytes]:
-    for name, magics, size, new_decoder in _FORMATS:
-        if source.first.startswith(magics):
-            return _members(source, name, magics, size, new_decoder)
-    return iter(lambda: source.read(CHUNK), b"")
+    start = source.up_to(MAGIC_SIZE)
+    source.push(start)
+    for name, magics, inflate in _FORMATS:
+        if start.startswith(magics):
+            return _members(source, name, magics, inflate)
+    return iter(source.read, b"")
 
 
 def _members(
-    source: _Source,
-    name: str,
-    magics: tuple[bytes, ...],
-    size: int,
-    new_decoder: Callable[[], Decoder],
+    source: _Source, name: str, magics: tuple[bytes, ...], inflate: Inflate
 ) -> Iterator[bytes]:
     """Compressed files are members, one after the other; pigz and zstd:chunked write many."""
-    data = source.read(size)
-    while data:
-        if not data.startswith(magics):
-            return _only_zeros(source, data, name)
-        decoder = new_decoder()
-        while not decoder.eof:
-            try:
-                chunk = decoder.decompress(data, CHUNK)
-            except Exception as error:  # each library has an exception of its own
-                raise LayerError(f"the {name} data is damaged: {error}") from error
-            if chunk:
-                yield chunk
-            data = b""
-            if decoder.needs_input and not decoder.eof:
-                data = source.read(size)
-                if not data:
-                    raise LayerError(f"the {name} data ends too early: {source.position} bytes")
-        data = decoder.unused_data
-        if len(data) < MAGIC_SIZE:
-            data += source.read(size)
-    return None
-
-
-def _only_zeros(source: _Source, data: bytes, name: str) -> None:
-    """Some tools fill up with zeros, as gzip(1) allows; anything else was put there by somebody."""
-    while data:
-        if data.strip(b"\0"):
+    while (start := source.up_to(MAGIC_SIZE)).startswith(magics):
+        source.push(start)
+        try:
+            yield from inflate(source)
+        except EOFError:
+            raise LayerError(f"the {name} data ends too early: {source.position} bytes") from None
+        except LayerError:
+            raise
+        except Exception as error:  # each library has an exception of its own
+            raise LayerError(f"the {name} data is damaged: {error}") from error
+    while start:  # some tools fill up with zeros, as gzip(1) allows
+        if start.strip(b"\0"):
             raise LayerError(f"something follows the end of the {name} data")
-        data = source.read(READ)
+        start = source.read()
 
 
-# --- decoders: one interface for every library --------------------------------------------------
+# --- formats: each a generator of one member's content ------------------------------------------
 
 
-def _gzip() -> Decoder:
+def _gzip(source: _Source) -> Iterator[bytes]:
     try:
         from isal import igzip_lib  # twice as fast as zlib
     except ImportError:
-        return _Zlib()
-    return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+        return _inflated(source, _Zlib())
+    return _inflated(source, igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP))
+
+
+def _bzip2(source: _Source) -> Iterator[bytes]:
+    import bz2
+
+    return _inflated(source, bz2.BZ2Decompressor())
+
+
+def _xz(source: _Source) -> Iterator[bytes]:
+    import lzma
+
+    return _inflated(source, lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=zstd.WINDOW))
+
+
+def _inflated(source: _Source, decoder: Decoder) -> Iterator[bytes]:
+    while not decoder.eof:
+        data = b""
+        if decoder.needs_input and not (data := source.read()):
+            raise EOFError
+        if chunk := decoder.decompress(data, CHUNK):
+            yield chunk
+    source.push(decoder.unused_data)
 
 
 class _Zlib:
+    """zlib as the other libraries are."""
+
     def __init__(self) -> None:
         import zlib
 
@@ -203,51 +225,20 @@ class _Zlib:
         return self._object.unused_data
 
 
-class _Zstd:
-    """The library has no ``max_length``: what it is given bounds what it gives (ZSTD_READ)."""
+def _zstd(source: _Source) -> Iterator[bytes]:
+    def take(size: int) -> bytes:
+        data = source.up_to(size)
+        if len(data) < size:
+            raise EOFError
+        return data
 
-    needs_input = True
-
-    def __init__(self) -> None:
-        try:
-            import zstandard
-        except ImportError as error:
-            raise LayerError(
-                "a layer is compressed by zstd, and the Python package zstandard is missing",
-                hint="pip install zstandard",
-            ) from error
-        self._object: Any = zstandard.ZstdDecompressor(max_window_size=WINDOW).decompressobj()
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        return self._object.decompress(data)  # type: ignore[no-any-return]
-
-    @property
-    def eof(self) -> bool:
-        return self._object.eof  # type: ignore[no-any-return]
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._object.unused_data  # type: ignore[no-any-return]
+    return zstd.frame(take) if take(4) == zstd.MAGIC else zstd.skip(take)
 
 
-def _bzip2() -> Decoder:
-    import bz2
-
-    return bz2.BZ2Decompressor()
-
-
-def _xz() -> Decoder:
-    import lzma
-
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=WINDOW)
-
-
-ZSTD_READ = 1 << 11  # four bytes of zstd can stand for 128 KiB: this bounds a chunk to 64 MiB
 MAGIC_SIZE = 6
-_ZSTD_MAGICS = (b"\x28\xb5\x2f\xfd", *(bytes([n]) + b"\x2a\x4d\x18" for n in range(0x50, 0x60)))
-_FORMATS: tuple[tuple[str, tuple[bytes, ...], int, Callable[[], Decoder]], ...] = (
-    ("gzip", (b"\x1f\x8b\x08",), READ, _gzip),
-    ("zstd", _ZSTD_MAGICS, ZSTD_READ, _Zstd),
-    ("bzip2", (b"BZh",), READ, _bzip2),
-    ("xz", (b"\xfd7zXZ\0",), READ, _xz),
+_FORMATS: tuple[tuple[str, tuple[bytes, ...], Inflate], ...] = (
+    ("gzip", (b"\x1f\x8b\x08",), _gzip),
+    ("zstd", (zstd.MAGIC, *zstd.SKIPPABLE), _zstd),
+    ("bzip2", (b"BZh",), _bzip2),
+    ("xz", (b"\xfd7zXZ\0",), _xz),
 )

@@ -48,8 +48,8 @@ def apply(layers: Sequence[str], root: int) -> list[Unpacked]:
     try:
         unpacked = [_unpack(path, root, staging, fds) for path in layers]
         for fd, result in zip(fds, unpacked, strict=True):
+            status = os.fstat(fd) if result.names_root else status
             _merge(fd, root, staging, result)
-        status = os.fstat(root)
     finally:
         for fd in fds:
             os.close(fd)
@@ -70,8 +70,7 @@ def _merge(upper: int, root: int, staging: str, unpacked: Unpacked) -> None:
     """Move what an unpacked layer holds to where it belongs, and apply its whiteouts."""
     marked = unpacked.whiteouts > 0
     with tree.Walk(upper) as source, tree.Walk(root) as goal:
-        # moving what is in a directory changes the times of both, so those come before and after
-        times = [os.fstat(upper if unpacked.names_root else root)]
+        times = [os.fstat(upper)]  # which change as things are moved out of it
         todo = [_merge_files(source.fd, goal.fd, marked, staging)]
         while todo:
             if todo[-1]:
@@ -81,10 +80,10 @@ def _merge(upper: int, root: int, staging: str, unpacked: Unpacked) -> None:
                 times.append(os.fstat(source.fd))
                 todo.append(_merge_files(source.fd, goal.fd, marked))
                 continue
-            if len(todo) > 1 or unpacked.names_root:
-                tree.copy_attributes(source.fd, goal.fd)
             status = times.pop()
-            os.utime(goal.fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+            if times or unpacked.names_root:
+                tree.copy_attributes(source.fd, goal.fd)
+                os.utime(goal.fd, ns=(status.st_atime_ns, status.st_mtime_ns))
             todo.pop()
             if todo:
                 source.up()

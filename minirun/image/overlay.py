@@ -34,15 +34,28 @@ def mount(lowers: Sequence[str], container: str, rootfs: str) -> None:
     if _fits(paths):
         linux.mount("overlay", rootfs, "overlay", linux.MS_NODEV, _options(paths))
         return
-    fds: list[int] = []
-    try:
-        fds.extend(os.open(path, os.O_PATH | os.O_CLOEXEC) for path in paths)
-        handles = [tree.handle(fd) for fd in fds]
+    with _Handles(paths) as handles:
         if not _fits(handles):
             raise StoreError(f"{len(lowers)} layers are more than one mount can have")
         linux.mount("overlay", rootfs, "overlay", linux.MS_NODEV, _options(handles))
-    finally:
-        for fd in fds:
+
+
+class _Handles:
+    """Other names for directories: short, and without a character that needs an escape."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self._fds: list[int] = []
+        try:
+            self._fds.extend(os.open(path, os.O_PATH | os.O_CLOEXEC) for path in paths)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> list[str]:
+        return [tree.handle(fd) for fd in self._fds]
+
+    def __exit__(self, *_: object) -> None:
+        for fd in self._fds:
             os.close(fd)
 
 
@@ -83,9 +96,10 @@ def obstacle(directory: str) -> str | None:
 def _try(paths: list[str]) -> None:
     overlay = linux.fsopen("overlay")
     try:
-        for key, path in zip(("lowerdir", "upperdir", "workdir"), paths, strict=True):
-            linux.fsconfig(overlay, linux.FSCONFIG_SET_STRING, key, path)
-        linux.fsconfig(overlay, linux.FSCONFIG_CMD_CREATE)
+        with _Handles(paths) as handles:
+            for key, handle in zip(("lowerdir", "upperdir", "workdir"), handles, strict=True):
+                linux.fsconfig(overlay, linux.FSCONFIG_SET_STRING, key, handle)
+            linux.fsconfig(overlay, linux.FSCONFIG_CMD_CREATE)
         os.close(linux.fsmount(overlay))
     finally:
         os.close(overlay)

@@ -105,10 +105,13 @@ class Snapshots:
                     obstacle = overlay.obstacle(partial)
                     found = self._unpack(blob, diff_ids, claim.fd, alone, obstacle)
                     os.rename(partial, found)
-            except layer.NeedsBelow:
-                return None
-            finally:
+                else:
+                    tree.rmtree(partial)
+            except BaseException as error:
                 tree.rmtree(partial)
+                if isinstance(error, layer.NeedsBelow):
+                    return None
+                raise
         return found
 
     def _unpack(
@@ -281,8 +284,15 @@ def _claim(path: str) -> lock.Lock:
             pass
         try:
             claim = lock.exclusive(path, wait=WAIT)
-            if os.path.samestat(os.fstat(claim.fd), os.stat(path)):
-                return claim
-            os.close(claim.fd)
         except FileNotFoundError:
-            pass
+            continue
+        if _is_at(path, claim.fd):
+            return claim
+        os.close(claim.fd)
+
+
+def _is_at(path: str, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
