@@ -1,12 +1,12 @@
 #!/bin/bash
 # Run a command on a second Linux kernel, with cgroup v2, in a few seconds and without privileges.
 #
-#   vagrant/uml.sh COMMAND [ARGUMENT...]      MEM=512M LIMIT=120 (seconds)
+#   vagrant/uml.sh COMMAND [ARGUMENT...]      MEM=3G LIMIT=120 (seconds)
 #
 # User-Mode Linux is Linux compiled as an ordinary program (Debian's package user-mode-linux).
 # This one boots with the files of the machine, read-only, as its root (hostfs), so that the
-# command, its libraries and this project are there as they are here. /tmp and /run are empty and
-# its own; every cgroup v2 controller that it has (cpu, io, memory, pids) is switched on.
+# command, its libraries and this project are there as they are here. /tmp, /run and /var/lib are
+# empty and its own; every cgroup v2 controller it has (cpu, io, memory, pids) is switched on.
 # Standard output, standard error and the exit status are the command's; 125: it did not boot.
 #
 # The file has two halves: the host runs it as you do, the new kernel runs it as its process 1.
@@ -28,7 +28,7 @@ boot() {
 
     # Console 0 is the kernel's own, 1 the command's standard output, 2 its standard error.
     timeout --kill-after=5 "${LIMIT:-120}" linux.uml \
-        mem="${MEM:-512M}" uml_dir="$share" umid=uml quiet loglevel=3 \
+        mem="${MEM:-3G}" uml_dir="$share" umid=uml quiet loglevel=3 \
         root=none rootfstype=hostfs rootflags=/ ro init="$(realpath "$0")" \
         con=null con0=null,fd:3 con1=null,fd:1 con2=null,fd:2 \
         share="$share" tree="$(realpath "$(dirname "$0")/..")" \
@@ -36,7 +36,7 @@ boot() {
 
     [ -s "$share/status" ] || {
         cat "$share/console" >&2
-        echo "error: the command did not end (LIMIT=${LIMIT:-120} seconds, MEM=${MEM:-512M})" >&2
+        echo "error: the command did not end (LIMIT=${LIMIT:-120} seconds, MEM=${MEM:-3G})" >&2
         exit 125
     }
     exit "$(cat "$share/status")"
@@ -51,11 +51,12 @@ init() {
     mount -t sysfs sysfs /sys
     mount -t tmpfs tmpfs /run
     mount -t tmpfs tmpfs /tmp
+    mount -t tmpfs tmpfs /var/lib                  # minirun's images and containers
     mkdir -p /dev/pts /dev/shm "${tree:?}" /run/share
     mount -t devpts -o ptmxmode=666 devpts /dev/pts
     mount -t tmpfs tmpfs /dev/shm
     ln -s /proc/self/fd /dev/fd
-    mount -r -t hostfs -o "$tree" none "$tree"     # it may lie below /tmp
+    mount -r -t hostfs -o "$tree" none "$tree"     # it may lie below one of these
     mount -t hostfs -o "${share:?}" none /run/share    # the one place of the host that can be written
     busybox insmod "/usr/lib/uml/modules/$(uname -r)/kernel/fs/overlayfs/overlay.ko"
     busybox ip link set lo up

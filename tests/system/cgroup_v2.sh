@@ -2,7 +2,6 @@
 # The main job and its limits on a machine with cgroup v2, seen from inside the container.
 # One line for each fact; the exit status is the number of those that do not hold.
 # Run as root, by test_uml.py under User-Mode Linux and by test_vagrant.py in the workshop machine.
-export MINIRUN_ROOT=/tmp/minirun-cgroup-v2
 failed=0
 
 # expect FACT PATTERN COMMAND...: the output and the status of COMMAND match PATTERN
@@ -27,6 +26,7 @@ groups() { find /sys/fs/cgroup -mindepth 1 -type d | grep -v '\.service$' | sort
 
 expect 'this machine has cgroup v2' $'cgroup2fs\nstatus 0' stat -fc %T /sys/fs/cgroup
 before=$(groups)
+expect 'minirun doctor misses nothing' '*status 0' minirun doctor
 expect 'a container runs, as PID 1' $'1\nstatus 0' tiny tiny sh -c 'echo $$'
 expect 'it is the root of the cgroups that it sees' $'0::/\nstatus 0' tiny tiny cat /proc/self/cgroup
 
@@ -46,5 +46,4 @@ expect 'a device that is not does not, not even for root (eBPF)' '*not permitted
     tiny --cap-add MKNOD tiny sh -c 'mknod /dev/mem c 1 1 && cat < /dev/mem'
 
 expect 'no cgroup is left behind' 'status 0' diff <(echo "$before") <(groups)
-rm -rf "$MINIRUN_ROOT"
 exit $failed

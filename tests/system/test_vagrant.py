@@ -39,8 +39,8 @@ def box() -> Path:
 def test_the_workshop_machine_comes_up_and_runs_containers():
     """`vagrant up` provisions with `setup.sh install`; then the main job and its limits."""
     require("mmdebstrap", "qemu-img", "qemu-system-x86_64", "libvirtd", "rsync", "vagrant")
-    command = ["sudo", "bash", "-c", "systemctl is-system-running --wait; minirun doctor;"
-               " /vagrant/tests/system/cgroup_v2.sh"]
+    command = ["sudo", "bash", "-c",
+               "systemctl is-system-running --wait && /vagrant/tests/system/cgroup_v2.sh"]
     done = subprocess.run([PROJECT / "vagrant/emulate.sh", box(), *command], text=True, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     print(done.stdout)
