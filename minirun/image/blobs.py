@@ -23,6 +23,7 @@ from minirun.image import lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import hashlib
     from collections.abc import Callable, Iterable
     from io import FileIO
     from typing import Any
@@ -63,7 +64,7 @@ class Blobs:
         return os.path.join(self._blobs, algorithm, encoded)
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether the blob is here in its full length; what it holds was checked as it came."""
+        """Whether the blob is here in its full length. What it holds was checked as it came."""
         try:
             size = os.stat(self.blob_path(descriptor["digest"])).st_size
         except FileNotFoundError:
@@ -82,18 +83,21 @@ class Blobs:
     def ingest(self, descriptor: Descriptor, fetch: Fetch) -> str:
         """Afterwards the blob is here, whoever fetched it; returns its path. Call it under hold().
 
-        ``fetch(offset)`` gives the bytes from ``offset`` on. It is not called if the blob is here,
-        or comes through another process meanwhile. Bytes that are not what the descriptor says
-        raise DigestError and are deleted; what came over a connection that broke is kept, for the
-        next attempt to continue.
+        ``fetch(offset)`` gives the bytes from ``offset`` on. It is not called if the blob is here
+        and undamaged, or comes through another process meanwhile. Bytes that are not what the
+        descriptor says raise DigestError and are deleted; what came over a connection that broke
+        is kept, for the next attempt to continue.
         """
         path = self.blob_path(descriptor["digest"])
         partial = os.path.join(self._ingest, descriptor["digest"])
-        while not self.has(descriptor):
+        while not self._is_right(descriptor):
             with open(partial, "ab+", buffering=0) as file:
                 _lock(file, partial)
-                # Whoever had the lock may have finished and renamed the file, or deleted it.
-                if _is_named(file, partial):
+                if not _is_named(file, partial):
+                    continue  # whoever had the lock has renamed the file, or deleted it
+                if self._is_right(descriptor):  # renamed between our look and our lock
+                    os.unlink(partial)
+                else:
                     _receive(file, partial, descriptor, fetch)
                     os.makedirs(os.path.dirname(path), exist_ok=True)
                     os.rename(partial, path)
@@ -107,6 +111,13 @@ class Blobs:
         descriptor = {"mediaType": media_type, "digest": digest, "size": len(data)}
         self.ingest(descriptor, lambda offset: [data[offset:]])
         return descriptor
+
+    def _is_right(self, descriptor: Descriptor) -> bool:
+        """Whether the blob is here and holds what its name says: disks forget, and people edit."""
+        if not self.has(descriptor):
+            return False
+        with open(self.blob_path(descriptor["digest"]), "rb", buffering=0) as blob:
+            return _hash(blob, descriptor)[0].hexdigest() == _encoded(descriptor)
 
     def sync(self) -> None:
         """Bring the names of the blobs to the disk; rename(2) alone may not outlive a power cut."""
@@ -170,15 +181,9 @@ def _receive(file: FileIO, path: str, descriptor: Descriptor, fetch: Fetch) -> N
 
 def _fill(file: FileIO, descriptor: Descriptor, fetch: Fetch) -> None:
     """Hash what is there, append what is missing, and compare with the descriptor."""
-    import hashlib
-
     digest, size = descriptor["digest"], descriptor["size"]
-    algorithm = digest.partition(":")[0]
-    hashed, length = hashlib.new(algorithm), 0
     file.seek(0)
-    while chunk := file.read(CHUNK):
-        hashed.update(chunk)
-        length += len(chunk)
+    hashed, length = _hash(file, descriptor)
     if length < size:
         for chunk in fetch(length):
             length += len(chunk)
@@ -189,12 +194,27 @@ def _fill(file: FileIO, descriptor: Descriptor, fetch: Fetch) -> None:
     if length != size:
         much = "more than" if length > size else f"{length} instead of"
         raise _wrong(digest, f"{much} the {size} bytes that were announced")
-    if f"{algorithm}:{hashed.hexdigest()}" != digest:
-        raise _wrong(digest, f"the content is {algorithm}:{hashed.hexdigest()}")
+    if hashed.hexdigest() != _encoded(descriptor):
+        raise _wrong(digest, f"the content has the digest {hashed.hexdigest()}")
     try:
         os.fsync(file.fileno())
     except OSError as error:
         raise _no_room(file, error) from None
+
+
+def _hash(file: FileIO, descriptor: Descriptor) -> tuple[hashlib._Hash, int]:
+    """The hash of what is in ``file`` from here on, to be continued, and its length in bytes."""
+    import hashlib
+
+    hashed, length = hashlib.new(descriptor["digest"].partition(":")[0]), 0
+    while chunk := file.read(CHUNK):
+        hashed.update(chunk)
+        length += len(chunk)
+    return hashed, length
+
+
+def _encoded(descriptor: Descriptor) -> str:
+    return str(descriptor["digest"]).partition(":")[2]
 
 
 def _write(file: FileIO, chunk: bytes) -> None:

@@ -1,30 +1,23 @@
-"""The images of this machine: blobs, and an index.json that gives them names.
+"""The images of this machine: blobs (blobs.py), and an index.json (index.py) that gives them names.
 
-    oci-layout          {"imageLayoutVersion": "1.0.0"}
-    index.json          for each name a descriptor of the manifest that it stands for
-    blobs/ ingest/      see blobs.py
+    store = Store(directory)
+    store.images()                      every image, under each of its names
+    store.resolve("centos:8")           the one that is meant
+    with store.hold():                  nothing is deleted meanwhile
+        store.ingest(descriptor, fetch)     blobs come
+        store.tag(name, descriptor)         and last of all the name
+    store.remove("centos:8")            and what no other image needs
 
-This is an OCI image layout, so other tools can read it: ``skopeo inspect oci:STORE:NAME``. An image
-exists from the moment when index.json names it, which is the last thing that a pull does; so there
-is never half an image. index.json is replaced by rename(2), under a lock on the store's directory.
-
-The format: https://github.com/opencontainers/image-spec/blob/main/image-layout.md
+The directory is an OCI image layout, so that other tools can read it: ``skopeo inspect
+oci:DIRECTORY:NAME``. An image exists from the moment when index.json names it, which is the last
+thing that a pull does; so there is never half an image.
 """
 
 from __future__ import annotations
 
-import os
-
-from minirun.errors import (
-    InvalidReference,
-    ManifestError,
-    NotFound,
-    StoreError,
-    UsageError,
-    printable,
-)
-from minirun.image import lock
-from minirun.image.blobs import Blobs, sync_directory
+from minirun.errors import InvalidReference, NotFound, StoreError, UsageError, printable
+from minirun.image import index, lock
+from minirun.image.blobs import Blobs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,9 +29,7 @@ if TYPE_CHECKING:
 
     Document = dict[str, Any]
 
-REF_NAME = "org.opencontainers.image.ref.name"  # the spec's annotation for a name
 SOURCE = "org.minirun.image.source"  # the digest that the name stood for in the registry
-VERSION = "1.0.0"
 
 
 class Image:
@@ -52,7 +43,7 @@ class Image:
         """The digest of the manifest."""
         self.source: str = annotations.get(SOURCE, self.digest)
         """What the registry calls it: the digest of the index it was chosen from, if any."""
-        self.name: str | None = annotations.get(REF_NAME)
+        self.name = index.name(descriptor)
         """The canonical reference; None once another image has taken the name over."""
         self._manifest: Document | None = None
         self._config: Document | None = None
@@ -60,20 +51,28 @@ class Image:
     @property
     def manifest(self) -> Document:
         if self._manifest is None:
-            self._manifest = self._store.read_json(self.digest)
+            self._manifest = self._read(self.digest)
         return self._manifest
 
     @property
     def config(self) -> Document:
         """The whole config document; what a container starts with is its ``config`` (or null)."""
         if self._config is None:
-            self._config = self._store.read_json(self.id)
+            self._config = self._read(self.id)
         return self._config
 
     @property
     def id(self) -> str:
         """The digest of the config: what Docker calls the image's ID."""
         return self.manifest["config"]["digest"]  # type: ignore[no-any-return]
+
+    def _read(self, digest: str) -> Document:
+        try:
+            return self._store.read_json(digest)
+        except StoreError as error:
+            name = self.name or self.digest
+            hint = f"minirun pull {name} mends it" if self.name else f"minirun rmi {name}"
+            raise StoreError(f"{name}: {error.message}", hint=hint) from None
 
     @property
     def layers(self) -> list[Document]:
@@ -109,7 +108,7 @@ class Store(Blobs):
 
     def images(self) -> list[Image]:
         """Every image, once for each of its names; in the order of their arrival."""
-        return [Image(self, entry) for entry in self._entries()]
+        return [Image(self, entry) for entry in index.read(self.root)]
 
     def resolve(self, text: str) -> Image:
         """The image that a user means by a name, a digest, or the beginning of an ID.
@@ -121,7 +120,7 @@ class Store(Blobs):
 
     def read_json(self, digest: str) -> Document:
         """A document that was checked when it was stored, and is not checked again."""
-        return _parse(self.read(digest), self.blob_path(digest))
+        return index.parse(self.read(digest), self.blob_path(digest))
 
     def _meant_by(self, text: str) -> list[Image]:
         """One image for a name; for an ID that image under each of its names."""
@@ -148,10 +147,10 @@ class Store(Blobs):
         """
         self.sync()
         entry = {key: descriptor[key] for key in ("mediaType", "digest", "size")}
-        entry["annotations"] = {REF_NAME: name} | ({SOURCE: source} if source else {})
+        entry["annotations"] = {index.REF_NAME: name} | ({SOURCE: source} if source else {})
         with lock.exclusive(self.root):
-            others = [_without_name(e, name) for e in self._entries()]
-            self._write([*others, entry])
+            others = [index.without_name(e, name) for e in index.read(self.root)]
+            index.write(self.root, [*others, entry])
         return Image(self, entry)
 
     def remove(self, text: str, *, force: bool = False) -> list[str]:
@@ -164,18 +163,17 @@ class Store(Blobs):
         self.create()
         with lock.exclusive(self.root):
             gone = self._meant_by(text)
-            id = gone[0].id
             if len(gone) > 1 and not force:
                 names = ", ".join(image.name or "<none>" for image in gone)
-                raise UsageError(f"{text}: the image has several names: {names}",
-                                 hint="name the one to take away, or use --force for all")
+                hint = "name the one to take away, or use --force for all"
+                raise UsageError(f"{text}: the image has several names: {names}", hint=hint)
             events = [f"Untagged: {image.name}" for image in gone if image.name]
-            left = [e for e in self._entries() if e not in [image.descriptor for image in gone]]
-            self._write(left)
-        if id not in {image.id for image in self.images()}:
-            events.append(f"Deleted: {id}")
+            descriptors = [image.descriptor for image in gone]
+            left = [entry for entry in index.read(self.root) if entry not in descriptors]
+            lost = _ids(self, descriptors) - _ids(self, left)
+            index.write(self.root, left)
         self.sweep_if_idle()
-        return events
+        return events + [f"Deleted: {image_id}" for image_id in lost]
 
     def prune(self) -> tuple[list[str], int]:
         """Delete the images without a name, and what else nothing needs: events, and bytes freed.
@@ -184,12 +182,11 @@ class Store(Blobs):
         """
         with self.sweeping():
             with lock.exclusive(self.root):
-                entries = self._entries()
-                named = [e for e in entries if _name(e)]
-                kept = {Image(self, e).id for e in named}
-                lost = {Image(self, e).id for e in entries if not _name(e)} - kept
-                self._write(named)
-            return [f"Deleted: {id}" for id in sorted(lost)], self._sweep()
+                entries = index.read(self.root)
+                named = [e for e in entries if index.name(e)]
+                lost = _ids(self, entries) - _ids(self, named)
+                index.write(self.root, named)
+            return [f"Deleted: {image_id}" for image_id in sorted(lost)], self._sweep()
 
     def sweep_if_idle(self) -> None:
         """Delete the blobs that no image needs, unless somebody holds some."""
@@ -207,54 +204,16 @@ class Store(Blobs):
             keep |= {blob["digest"] for blob in (image.descriptor, *_children(image.manifest))}
         return self.delete_all_but(keep)
 
-    # --- index.json -----------------------------------------------------------------------------
 
-    def _entries(self) -> list[Document]:
-        """The descriptors of index.json, checked: people and other programs can write it too."""
-        from minirun.image.manifest import MANIFESTS, check_descriptor
-
-        path = os.path.join(self.root, "index.json")
+def _ids(store: Store, entries: list[Document]) -> set[str]:
+    """The IDs of the images; of one that cannot be read, its manifest's digest."""
+    ids = set()
+    for image in (Image(store, entry) for entry in entries):
         try:
-            with open(path, "rb") as file:
-                index = _parse(file.read(), path)
-            return [check_descriptor(entry, path, MANIFESTS) for entry in index["manifests"]]
-        except FileNotFoundError:
-            return []
-        except (KeyError, TypeError, ManifestError):
-            raise _damaged(path) from None
-
-    def _write(self, entries: list[Document]) -> None:
-        """Replace index.json. A nameless image is not listed beside the same one with a name."""
-        from minirun.image.manifest import OCI_INDEX
-
-        named = {entry["digest"] for entry in entries if _name(entry)}
-        entries = [entry for entry in entries if _name(entry) or entry["digest"] not in named]
-        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
-        if not os.path.exists(os.path.join(self.root, "oci-layout")):
-            self._replace("oci-layout", {"imageLayoutVersion": VERSION})
-        self._replace("index.json", index)
-        sync_directory(self.root)
-
-    def _replace(self, name: str, document: Document) -> None:
-        """Write a document so that readers, and a power failure, see the old or the new one."""
-        import json
-
-        path = os.path.join(self.root, name)
-        with open(f"{path}.new", "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(f"{path}.new", path)
-
-
-def _name(entry: Document) -> str | None:
-    return entry.get("annotations", {}).get(REF_NAME)  # type: ignore[no-any-return]
-
-
-def _without_name(entry: Document, name: str) -> Document:
-    if _name(entry) != name:
-        return entry
-    return entry | {"annotations": {k: v for k, v in entry["annotations"].items() if k != REF_NAME}}
+            ids.add(image.id)
+        except StoreError:
+            ids.add(image.digest)
+    return ids
 
 
 def _children(manifest: Document) -> Iterator[Document]:
@@ -291,19 +250,3 @@ def _is_called(image: Image, reference: Reference) -> bool:
     from minirun.image.reference import parse
 
     return parse(image.name).name == reference.name
-
-
-def _parse(data: bytes, path: str) -> Document:
-    import json
-
-    try:
-        document = json.loads(data)
-    except ValueError:
-        raise _damaged(path) from None
-    if not isinstance(document, dict):
-        raise _damaged(path)
-    return document
-
-
-def _damaged(path: str) -> StoreError:
-    return StoreError(f"{path} is damaged", hint="remove the image and pull it again")

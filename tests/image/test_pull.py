@@ -130,6 +130,8 @@ def sweep(fake, tmp_path: Path, layers, what: str, sample: slice) -> tuple[int, 
     an_image(fake, layers)
     (tmp_path / "whole").mkdir()
     tried = moments(fake, tmp_path / "whole")[sample]
+    if what.startswith("error"):  # the same number of an openat may be an import that Python makes
+        tried = [(call, number) for call, number in tried if call != "openat"]
     ended = 0
     for call, number in tried:
         root = tmp_path / f"{call}-{number}"

@@ -80,7 +80,7 @@ def test_a_blob_that_is_there_is_not_fetched(store):
 
 
 @pytest.mark.parametrize("sent, reason", [
-    (b"abcdefgX", "the content is sha256:"),
+    (b"abcdefgX", "the content has the digest"),
     (b"abcdefg", "7 instead of the 8 bytes"),
     (b"", "0 instead of the 8 bytes"),
     (b"abcdefgh\0", "more than the 8 bytes"),
@@ -149,10 +149,12 @@ def test_a_damaged_rest_of_an_earlier_pull_is_thrown_away(store, left):
     assert Path(path).read_bytes() == data
 
 
-def test_a_blob_that_was_cut_short_is_fetched_again(store):
+@pytest.mark.parametrize("damage", [b"abc", b"abcdefgX", b""])
+def test_a_blob_that_is_damaged_is_fetched_again(store, damage):
+    """CR14: cut short, or with other bytes in it."""
     with store.hold():
         stored = store.put(OCI_LAYER, b"abcdefgh")
-        os.truncate(store.blob_path(stored["digest"]), 3)
+        Path(store.blob_path(stored["digest"])).write_bytes(damage)
         store.ingest(stored, lambda offset: [b"abcdefgh"[offset:]])
     assert store.read(stored["digest"]) == b"abcdefgh"
 
@@ -409,8 +411,38 @@ def test_a_damaged_image_is_told_and_nothing_else_is_deleted(store):
             store.prune()
     assert files(store) == before
     os.unlink(store.blob_path(image.digest))
-    with pytest.raises(StoreError, match="is missing"):
+    with pytest.raises(StoreError, match="is missing") as caught:
         store.prune()
+    assert caught.value.hint == "minirun pull localhost/a:1 mends it"
+
+
+def test_a_damaged_image_can_be_removed_and_no_other_suffers(store):
+    image = an_image(store, "localhost/a:1")
+    other = an_image(store, "localhost/b:1")
+    other_id = other.id
+    Path(store.blob_path(image.digest)).write_bytes(b"{")
+    with pytest.raises(StoreError, match="localhost/a:1: "):
+        store.remove("localhost/b:1")  # the name goes; its blobs could be the other's too
+    assert store.has(other.descriptor)
+    assert store.remove("localhost/a:1") == ["Untagged: localhost/a:1", f"Deleted: {image.digest}"]
+    assert other_id and files(store) == ["index.json", "oci-layout"]
+
+
+def test_who_looked_just_before_a_blob_came_does_not_fetch_it_again(store, monkeypatch):
+    """CR06: the blob is renamed to its place between the look and the lock."""
+    looks = []
+
+    def late(descriptor, look=store._is_right):
+        looks.append(look(descriptor))
+        if len(looks) == 1:
+            Store(store.root).put(OCI_LAYER, b"abc")
+        return looks[-1]
+
+    monkeypatch.setattr(store, "_is_right", late)
+    with store.hold():
+        store.ingest(descriptor(b"abc"), lambda offset: pytest.fail("fetched again"))
+    assert looks == [False, True, True]
+    assert not os.listdir(f"{store.root}/ingest")
 
 
 @pytest.mark.parametrize("damage", [
