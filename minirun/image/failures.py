@@ -16,6 +16,12 @@ import urllib3.exceptions
 
 from minirun.errors import RegistryError
 
+# <openssl/x509_vfy.h>; the names are explained in openssl-verification-options(1)
+X509_V_ERR_CERT_NOT_YET_VALID = 9
+X509_V_ERR_CERT_HAS_EXPIRED = 10
+X509_V_ERR_HOSTNAME_MISMATCH = 62
+X509_V_ERR_IP_ADDRESS_MISMATCH = 64
+
 LATER = "the registry or the way to it is in trouble: try again later"
 
 
@@ -44,11 +50,7 @@ def explain(error: Exception, host: str) -> RegistryError | Transient:
 
 def _tls(error: Any, host: str) -> RegistryError | Transient:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return RegistryError(
-            f"{host}: its certificate is not to be trusted: {error.verify_message}",
-            hint=f"put the certificate of the CA that signed it into "
-            f"/etc/containers/certs.d/{host}/ca.crt, or take the risk with --tls-verify=false",
-        )
+        return _untrusted(error, host)
     if isinstance(error, ssl.SSLEOFError):
         return _cut(error, host)
     reason = (error.reason or "").upper()
@@ -60,6 +62,23 @@ def _tls(error: Any, host: str) -> RegistryError | Transient:
     if "PROTOCOL" in reason:
         return RegistryError(f"{host}: speaks no version of TLS that is still safe")
     return RegistryError(f"{host}: TLS failed: {reason.replace('_', ' ').lower() or error}")
+
+
+def _untrusted(error: ssl.SSLCertVerificationError, host: str) -> RegistryError:
+    hints = {
+        X509_V_ERR_CERT_NOT_YET_VALID: "is the clock of this machine right?",
+        X509_V_ERR_CERT_HAS_EXPIRED: "is the clock of this machine right? if it is, tell its owner",
+        X509_V_ERR_HOSTNAME_MISMATCH: "use the name that the certificate is for",
+        X509_V_ERR_IP_ADDRESS_MISMATCH: "use the name that the certificate is for",
+    }
+    unknown = (
+        f"put the certificate of the CA that signed it into "
+        f"/etc/containers/certs.d/{host}/ca.crt, or take the risk with --tls-verify=false"
+    )
+    return RegistryError(
+        f"{host}: its certificate is not to be trusted: {error.verify_message}",
+        hint=hints.get(error.verify_code, unknown),
+    )
 
 
 def _proxy(_: Any, host: str) -> RegistryError:

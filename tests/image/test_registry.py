@@ -938,8 +938,23 @@ def test_rg05_a_certificate_for_another_name(certificates, tmp_path, monkeypatch
         place.mkdir(parents=True)
         (place / "ca.crt").write_bytes((certificates / "ca.crt").read_bytes())
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
-        with pytest.raises(RegistryError, match="mismatch"):
+        with pytest.raises(RegistryError, match="mismatch") as caught:
             get_manifest(server)
+        assert caught.value.hint == "use the name that the certificate is for"
+
+
+def test_rg05_a_certificate_that_has_expired(tmp_path):
+    images.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+               "-nodes", "-days", "-1", "-subj", "/CN=127.0.0.1", "-addext",
+               "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:TRUE",
+               "-keyout", tmp_path / "server.key", "-out", tmp_path / "server.crt")
+    with fake_registry(server_context(tmp_path)) as server:
+        place = tmp_path / "home/.config/containers/certs.d" / server.host
+        place.mkdir(parents=True)
+        (place / "ca.crt").write_bytes((tmp_path / "server.crt").read_bytes())
+        with pytest.raises(RegistryError, match="certificate has expired") as caught:
+            get_manifest(server)
+        assert "clock" in caught.value.hint
 
 
 def test_rg05_old_tls_is_not_spoken(certificates):
