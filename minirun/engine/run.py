@@ -125,7 +125,9 @@ def mount_layers(job: Run) -> None:
     shell:  mount -t overlay -o lowerdir=L3:L2:L1,upperdir=upper,workdir=work overlay rootfs
     man:    https://docs.kernel.org/filesystems/overlayfs.html
     """
-    job.state.snapshots.mount(job.state.lowers(job.image), job.container.directory)
+    lowers = job.state.lowers(job.image)
+    volatile = bool(job.options.get("rm"))
+    job.state.snapshots.mount(lowers, job.container.directory, volatile=volatile)
 
 
 def write_bundle(job: Run) -> None:

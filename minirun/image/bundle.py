@@ -148,7 +148,7 @@ def signal_number(text: str) -> int:
     base, sign, offset = name.partition("+" if "+" in name else "-")
     if name.isascii() and name.isdigit():
         number = int(name[:4])
-    elif base in REAL_TIME and (offset.isascii() and offset.isdigit() or not sign):
+    elif base in REAL_TIME and ((offset.isascii() and offset.isdigit()) or not sign):
         number = getattr(signal, "SIG" + base) + int(sign + offset[:3] or 0)
     else:
         number = getattr(signal.Signals.__members__.get("SIG" + name), "value", 0)

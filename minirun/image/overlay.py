@@ -22,22 +22,24 @@ if TYPE_CHECKING:
 OBSTACLES = (
     errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES,
 )  # fmt: skip
-PAGE = 4096  # bytes of options that mount(2) takes, the zero byte at the end included
+PAGE = 4096 - len(",volatile")  # bytes that mount(2) takes, the zero byte at the end included
 
 
-def mount(lowers: Sequence[str], container: str, rootfs: str) -> None:
+def mount(lowers: Sequence[str], container: str, rootfs: str, *, volatile: bool = False) -> None:
     """Mount layers (newest first) on ``rootfs``, what changes there going to ``container``/upper.
 
-    No device of an image works through this mount: a container has a /dev of its own.
+    No device of an image works through this mount: a container has a /dev of its own. A
+    ``volatile`` mount is never flushed to the disk: unmounting it need not wait for that.
     """
     paths = [*lowers, f"{container}/upper", f"{container}/work"]
+    more = ",volatile" if volatile else ""
     if _fits(paths):
-        linux.mount("overlay", rootfs, "overlay", linux.MS_NODEV, _options(paths))
+        linux.mount("overlay", rootfs, "overlay", linux.MS_NODEV, _options(paths) + more)
         return
     with _Handles(paths) as handles:
         if not _fits(handles):
             raise StoreError(f"{len(lowers)} layers are more than one mount can have")
-        linux.mount("overlay", rootfs, "overlay", linux.MS_NODEV, _options(handles))
+        linux.mount("overlay", rootfs, "overlay", linux.MS_NODEV, _options(handles) + more)
 
 
 class _Handles:

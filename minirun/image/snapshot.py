@@ -182,11 +182,11 @@ class Snapshots:
 
     # --- containers -----------------------------------------------------------------------------
 
-    def mount(self, lowers: Sequence[str], container: str) -> str:
+    def mount(self, lowers: Sequence[str], container: str, *, volatile: bool = False) -> str:
         """Give a container its root filesystem: returns ``container``/rootfs.
 
         It is an overlay of the layers (newest first) below a directory of its own, or, where there
-        is no overlayfs, a copy.
+        is no overlayfs, a copy. ``volatile``: what the container writes will not be wanted again.
         """
         rootfs = f"{container}/rootfs"
         if lowers and lowers[0].endswith(WHOLE):
@@ -198,7 +198,9 @@ class Snapshots:
             _make_upper(lowers, f"{container}/upper")
         if not lowers:  # an image without layers; overlayfs wants at least one
             os.makedirs(f"{container}/empty", exist_ok=True)
-        overlay.mount(_visible(lowers) or [f"{container}/empty"], container, rootfs)
+        overlay.mount(
+            _visible(lowers) or [f"{container}/empty"], container, rootfs, volatile=volatile
+        )
         return rootfs
 
     def _copy_once(self, whole: str, rootfs: str) -> None:
