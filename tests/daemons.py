@@ -121,13 +121,14 @@ def other_runtimes() -> Iterator[None]:
     """Make runc and crun work where cgroup v1 and v2 are mixed.
 
     They refuse that while hugetlb is a controller of v2: it is given a v1 hierarchy meanwhile.
+    Another mount namespace may have that at the same time: both see the same folder.
     """
-    unified = CGROUPS / "unified/cgroup.controllers"
-    if not unified.exists() or "hugetlb" not in unified.read_text():
+    hierarchy = CGROUPS / "hugetlb"
+    mixed = (CGROUPS / "unified").is_mount()
+    if not mixed or hierarchy.is_mount() or "hugetlb" not in Path("/proc/cgroups").read_text():
         yield
         return
-    hierarchy = CGROUPS / "hugetlb"
-    hierarchy.mkdir(exist_ok=True)  # a killed run may have left it
+    hierarchy.mkdir(exist_ok=True)
     run("mount", "-t", "cgroup", "-o", "hugetlb", "cgroup", hierarchy)
     try:
         yield
