@@ -217,7 +217,10 @@ def registry(directory: Path, *, tls: bool = False, token: bool = False,
             settings["auth"] = {"token": tokens.registry_settings}
         (directory / "registry.yml").write_text(json.dumps(settings))  # JSON is YAML too
         command = [*within, "docker-registry", "serve", str(directory / "registry.yml")]
-        with running(command, lambda: answers(host, within), log=directory / "registry.log"):
+        # docker-registry takes REGISTRY_… for its settings, and clients know REGISTRY_AUTH_FILE
+        env = {name: value for name, value in os.environ.items() if "REGISTRY_" not in name}
+        with running(command, lambda: answers(host, within), log=directory / "registry.log",
+                     env=env):
             yield Registry(host, directory, tls, tokens, within)
 
 
