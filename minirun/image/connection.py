@@ -80,7 +80,8 @@ def tls_context(registry: str, *, verify: bool, ours: bool) -> ssl.SSLContext:
             if name.endswith(".crt"):
                 context.load_verify_locations(cafile=path)
             elif name.endswith(".cert") and ours:
-                context.load_cert_chain(path, path.removesuffix(".cert") + ".key")
+                key = path.removesuffix(".cert") + ".key"
+                context.load_cert_chain(path, key, password="")  # nobody is to be asked for one
         except (ssl.SSLError, OSError) as error:
             raise RegistryError(f"{path}: cannot use this certificate: {error.strerror}") from None
     return context
