@@ -36,6 +36,7 @@ def test_trees_are_found_in_mountinfo_v1_first():
     ]
     v2_only = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
     assert hierarchy.parse(v2_only) == [(2, "/sys/fs/cgroup", frozenset())]
+    assert hierarchy.parse(HYBRID + HYBRID) == hierarchy.parse(HYBRID)  # the same, mounted over it
     assert hierarchy.parse("") == []
 
 

@@ -68,9 +68,9 @@ def parse(mountinfo: str) -> list[tuple[int, str, frozenset[str]]]:
     """(version, mount point, v1 controllers) of each tree in a /proc/self/mountinfo, v1 first.
 
     proc_pid_mountinfo(5). Only what is mounted below /sys/fs/cgroup counts: anything else is a
-    view of the same trees, given to some container.
+    view of the same trees, given to some container. What is mounted over another one hides it.
     """
-    trees = []
+    trees = {}
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
         mount = before.split(" ")[4]
@@ -79,8 +79,8 @@ def parse(mountinfo: str) -> list[tuple[int, str, frozenset[str]]]:
             continue
         words = {word for word in options.split(",") if not word.startswith("release_agent=")}
         controllers = words - _OPTIONS if fstype == "cgroup" else set()
-        trees.append((1 if fstype == "cgroup" else 2, mount, frozenset(controllers)))
-    return sorted(trees, key=lambda tree: tree[0])
+        trees[mount] = 1 if fstype == "cgroup" else 2, mount, frozenset(controllers)
+    return sorted(trees.values(), key=lambda tree: tree[0])
 
 
 def hierarchies() -> list[Hierarchy]:
