@@ -61,6 +61,7 @@ def layers(pull: Pull) -> None:
     """Afterwards all layers are here and unpacked."""
     from concurrent.futures import ThreadPoolExecutor, as_completed
 
+    import minirun.image.layer  # noqa: F401 (here once, and not in every worker)
     from minirun.image.snapshot import Snapshots
     from minirun.image.workers import Workers
 

@@ -183,7 +183,8 @@ def choose_platform(pull: Pull) -> None:
     for _ in range(MAX_NESTING):
         if pull.descriptor["mediaType"] in manifest.MANIFESTS:
             manifest.check_manifest(pull.document, pull.name)
-            pull.tell(f"the manifest {pull.descriptor['digest']} is that of one image")
+            layers = len(pull.document["layers"])
+            pull.tell(f"manifest {pull.descriptor['digest']}: a config and {layers} layers")
             return
         entries = manifest.check_index(pull.document, pull.name)
         known = [entry for entry in entries if entry["mediaType"] in manifest.ACCEPTED]

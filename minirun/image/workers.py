@@ -40,8 +40,12 @@ class Workers:
         self._idle: SimpleQueue[socket.socket] = SimpleQueue()
         self._sockets: list[socket.socket] = []
         self._pids: list[int] = []
-        for _ in range(count):
-            self._start(do)
+        try:
+            for _ in range(count):
+                self._start(do)
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> Workers:
         return self
@@ -104,7 +108,7 @@ def _serve(theirs: socket.socket, do: Job, parent: int) -> None:
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
         while os.getppid() == parent:
             _send(theirs, _answer(do, _receive(theirs)))
-    except (EOFError, SystemExit):
+    except (EOFError, OSError, SystemExit):  # our parent is gone, or wants us to go
         status = 0
     except BaseException:
         traceback.print_exc()  # a mistake of ours: nobody else can show it
