@@ -16,7 +16,7 @@ import pytest
 
 from minirun import linux
 from minirun.errors import SpecError
-from minirun.runtime import seccomp, syscalls
+from minirun.runtime import bpf, seccomp, syscalls
 from minirun.runtime.syscalls import ARCHITECTURES, IPC, SOCKETCALL, numbers
 from tests.runtime import bpf_machine, libseccomp
 
@@ -121,6 +121,21 @@ class TestActions:
         with pytest.raises(SpecError, match="vax"):
             seccomp.compile(profile(), "vax")
 
+    def test_a_rule_that_repeats_the_default_says_nothing(self):
+        """As for runc: it is not the first rule of its call, which would win over later ones."""
+        rules = rule("read"), rule("read", "SCMP_ACT_ERRNO")
+        program = seccomp.compile(profile(*rules, defaultAction="SCMP_ACT_ALLOW"), "x86_64")
+        assert decide(program, X86_64, "read") == ERRNO | 1
+
+    def test_of_rules_without_conditions_the_first_counts_and_the_rest_do_not(self):
+        rules = (
+            rule("read", "SCMP_ACT_TRAP", (0, "SCMP_CMP_EQ", 1)),
+            rule("read", "SCMP_ACT_LOG"),
+            rule("read", "SCMP_ACT_ALLOW"),
+        )
+        program = seccomp.compile(profile(*rules), "x86_64")
+        assert decide(program, X86_64, "read", 1) == seccomp.ACTIONS["SCMP_ACT_LOG"]
+
     def test_unknown_names_are_passed_over(self):
         program = seccomp.compile(profile(rule("not_a_call_yet mkdir")), "x86_64")
         assert decide(program, X86_64, "mkdir") == ALLOW
@@ -177,6 +192,24 @@ class TestNumbers:
         audit = ARCHITECTURES["SCMP_ARCH_S390X"].audit
         assert bpf_machine.run(program, audit, 0, (), True) == ENOSYS
         assert bpf_machine.run(program, audit, 3, (), True) == ALLOW
+
+
+@pytest.mark.parametrize("length", [1, 254, 255, 256, 257, 1000])
+def test_jumps_reach_over_any_distance(length):
+    """A conditional jump has eight bits: 255 instructions."""
+    far = [(bpf.AND, 0, 0, 1)] * (length - 1) + [(bpf.RETURN, 0, 0, 2)]
+    program = [
+        (bpf.LOAD, 0, 0, bpf.NUMBER),
+        *bpf.branch(bpf.JUMP_EQUAL, 7, [(bpf.RETURN, 0, 0, 1)], far),
+    ]
+    lines = bpf_machine.disassemble(bpf.assemble(program, False))
+    assert (bpf_machine.run(lines, 0, 7), bpf_machine.run(lines, 0, 8)) == (1, 2)
+
+
+def test_a_program_that_the_kernel_would_not_take_is_refused():
+    conditions = [rule("ioctl", "SCMP_ACT_ALLOW", (0, "SCMP_CMP_EQ", n)) for n in range(2000)]
+    with pytest.raises(SpecError, match="4096"):
+        seccomp.compile(profile(*conditions), "x86_64")
 
 
 class TestArguments:
