@@ -28,26 +28,27 @@ PYTHONS="python3.13 python3.12 python3.11"
 apt_packages="ca-certificates gcc libc6-dev libcap-dev iproute2 nftables busybox-static zstd"
 dnf_packages="ca-certificates gcc glibc-devel libcap-devel iproute nftables zstd"
 
-# To test. The other runtimes and engines; makers of images; tools that look inside; other kernels.
+# To test. The other runtimes and engines; makers of images; tools that look inside; other machines.
 apt_test_packages="
-    runc crun podman buildah containerd docker.io docker-registry
-    skopeo umoci mmdebstrap tar zstd
-    strace openssl tmux hyperfine time attr libcap2-bin procps psmisc git libseccomp2 shellcheck
-    uidmap fuse-overlayfs slirp4netns netavark aardvark-dns
-    user-mode-linux e2fsprogs"
+    runc crun podman netavark containerd docker.io iptables docker-registry
+    skopeo umoci mmdebstrap
+    strace openssl tmux hyperfine time attr libcap2-bin procps git libseccomp2 shellcheck
+    user-mode-linux qemu-user-static binutils binutils-aarch64-linux-gnu"
 dnf_test_packages="
-    runc crun podman buildah containerd moby-engine
-    skopeo umoci tar zstd busybox
-    strace openssl tmux hyperfine time attr libcap procps-ng psmisc git libseccomp ShellCheck
-    shadow-utils fuse-overlayfs slirp4netns netavark aardvark-dns e2fsprogs"
+    runc crun podman netavark containerd moby-engine iptables-nft
+    skopeo umoci busybox
+    strace openssl tmux hyperfine time attr libcap procps-ng git libseccomp ShellCheck
+    qemu-user-static binutils binutils-aarch64-linux-gnu"
 # With --all: what vagrant/ needs to bring up its virtual machine.
-apt_all_packages="qemu-system-x86 qemu-utils vagrant vagrant-libvirt libvirt-daemon-system dnsmasq-base
+apt_all_packages="
+    qemu-system-x86 qemu-utils vagrant vagrant-libvirt libvirt-daemon-system dnsmasq-base
     rsync openssh-client"
 
 # Their services: the tests start what they need themselves, in networks of their own.
 services="docker.service docker.socket containerd.service docker-registry.service
     podman.socket podman.service podman-restart.service podman-auto-update.timer
-    libvirtd.service libvirtd.socket virtlogd.socket libvirt-guests.service"
+    libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirt-guests.service
+    virtlogd.socket virtlogd-admin.socket virtlockd.socket virtlockd-admin.socket"
 
 # --- small things ---------------------------------------------------------------------------------
 
@@ -259,7 +260,10 @@ install() {
 # What a process can see: asked on the host and in a container, and laid side by side
 # shellcheck disable=SC2016  # for the shell that will run it
 facts='
-limit() { cat "/sys/fs/cgroup/$1" "/sys/fs/cgroup/$2" 2>/dev/null | head -n 1; }
+limit() {
+    number=$(cat "/sys/fs/cgroup/$1" "/sys/fs/cgroup/$2" 2>/dev/null)
+    case $number in "" | max | ???????????????*) echo none ;; *) echo "$number" ;; esac
+}
 echo "host name|$(hostname)"
 echo "process 1|$(cat /proc/1/comm)"
 echo "processes|$(ls /proc | grep -c "^[0-9]")"
@@ -267,7 +271,7 @@ echo "mounts|$(grep -c . /proc/self/mountinfo)"
 echo "network interfaces|$(ls /sys/class/net | tr "\n" " ")"
 echo "root directory|$(. /etc/os-release; echo "$PRETTY_NAME")"
 echo "memory limit|$(limit memory.max memory/memory.limit_in_bytes)"
-echo "processes allowed|$(limit pids.max pids/pids.max)"
+echo "limit of processes|$(limit pids.max pids/pids.max)"
 echo "capabilities|$(sed -n "s/CapEff:.//p" /proc/self/status)"
 echo "kernel|$(uname -r)"
 '
