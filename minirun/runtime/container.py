@@ -1,12 +1,14 @@
 """A container as the host remembers it: a directory below ``--root``, and what it says.
 
     ROOT/ID/config.json    the bundle's, as it was at ``create``: later edits change nothing
-    ROOT/ID/state.json     written before anything is made: bundle, cgroups, then the pid
+    ROOT/ID/state.json     bundle, annotations, cgroups: written before anything is made
+    ROOT/ID/process.json   the first process: its pid and when it was started
     ROOT/ID/start          the socket that ``start`` connects to; gone once the command was started
 
-No daemon watches containers, so ``status`` is never stored: it is worked out from what is there.
-``start`` exists and the process lives: "created". The process lives: "running". A pid counts only
-with the start time that was noted with it, for the kernel uses numbers again.
+Each file is written once, for to replace one costs milliseconds on a disk. No daemon watches
+containers, so ``status`` is never stored: it is worked out from what is there. ``start`` exists and
+the process lives: "created". The process lives: "running". A pid counts only with the start time
+that was noted with it, for the kernel uses numbers again.
 
 Each command that changes a container holds a flock(2) on its directory, which dies with its holder.
 ``delete`` removes the directory last, so a delete that was interrupted can be done again.
@@ -55,16 +57,18 @@ def check_id(container_id: str) -> str:
 
 
 class Container:
-    """One container; ``state`` is its state.json. Make one with ``create`` or ``load``."""
+    """One container; ``state`` is what its files say. Make one with ``create`` or ``load``."""
 
     def __init__(self, root: str, container_id: str) -> None:
         self.id = check_id(container_id)
         self.directory = os.path.join(root, container_id)
-        self.state: dict[str, Any] = {}
+        self.state: dict[str, Any] = {"id": container_id, "bundle": "", "pid": None}
 
     @classmethod
-    def create(cls, root: str, container_id: str, bundle: str, config: bytes) -> Container:
-        """A new container's directory, locked. ``config`` is the text of config.json."""
+    def create(
+        cls, root: str, container_id: str, config: bytes, state: dict[str, Any]
+    ) -> Container:
+        """A new container, locked. ``config`` is the text of config.json."""
         container = cls(root, container_id)
         os.makedirs(root, mode=0o711, exist_ok=True)
         try:
@@ -76,21 +80,28 @@ class Container:
             ) from None
         container.lock()
         container.write("config.json", config)
-        container.save(id=container_id, bundle=bundle, pid=None)
+        container.record("state.json", state)
         return container
 
     @classmethod
     def load(cls, root: str, container_id: str, *, lock: bool = True) -> Container:
-        """The container of that ID. With ``lock``, once nobody else is at work on it."""
+        """The container of that ID. With ``lock``, once nobody else is at work on it.
+
+        What a ``create`` that was killed had not written yet is missing in ``state``.
+        """
         container = cls(root, container_id)
         try:
             if lock:
                 container.lock()
-            container.state = document.loads(container.read("state.json"), "state.json")
+            elif not os.path.isdir(container.directory):
+                raise FileNotFoundError
         except FileNotFoundError:
-            if not os.path.isdir(container.directory):
-                raise NotFound(f"container {container_id!r} does not exist") from None
-            container.state = {"id": container_id, "bundle": "", "pid": None}  # killed early on
+            raise NotFound(f"container {container_id!r} does not exist") from None
+        for name in ("state.json", "process.json"):
+            try:
+                container.state.update(document.loads(container.read(name), name))
+            except FileNotFoundError:
+                break
         return container
 
     def lock(self) -> None:
@@ -117,10 +128,10 @@ class Container:
     def write(self, name: str, data: bytes) -> None:
         write_whole(self.path(name), data)
 
-    def save(self, **changes: Any) -> None:
-        """Write state.json with these changes."""
-        self.state.update(changes)
-        self.write("state.json", document.dumps(self.state).encode())
+    def record(self, name: str, facts: dict[str, Any]) -> None:
+        """Add facts to the state, and write them to a file of their own."""
+        self.state.update(facts)
+        self.write(name, document.dumps(facts).encode())
 
     def config(self) -> dict[str, Any]:
         """The config.json that the container was created with."""
@@ -174,7 +185,7 @@ class Container:
         return report
 
     def remove(self) -> None:
-        """Forget the container. What other commands need in order to do this again goes last."""
+        """Forget the container. What others need in order to do this again goes last."""
         for name in sorted(os.listdir(self.directory), key="state.json".__eq__):
             os.unlink(self.path(name))
         os.rmdir(self.directory)

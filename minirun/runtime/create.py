@@ -29,10 +29,15 @@ if TYPE_CHECKING:
 
 
 def prepare(root: str, container_id: str, bundle: str, spec: Spec, text: bytes) -> Setup:
-    """Decide what can be decided before anything is made; makes the container's directory only."""
+    """Decide all that can be decided before anything is made, and write it down."""
     resources = specs.get(spec, "linux.resources") or {}
     cgroup = cgroups.prepare(specs.get(spec, "linux.cgroupsPath"), container_id, resources)
-    return init.Setup(Container.create(root, container_id, bundle, text), spec, cgroup)
+    state = {
+        "bundle": bundle,
+        "annotations": spec.get("annotations") or {},
+        "cgroup": cgroup.to_json(),
+    }
+    return init.Setup(Container.create(root, container_id, text, state), spec, cgroup)
 
 
 def create(setup: Setup) -> None:
@@ -44,15 +49,13 @@ def create(setup: Setup) -> None:
         raise
 
 
-def record(setup: Setup) -> None:
-    """Write down what will be made, and open the door that "start" will knock at.
+def open_door(setup: Setup) -> None:
+    """Open the door that "start" will knock at: a socket in the container's directory.
 
-    why:    who is killed now must leave enough behind for others to clean up
-    shell:  cat /run/minirun/oci/ID/state.json
-    man:    unix(7), flock(2)
+    why:    its other end is the container's first process, which waits there to be let go
+    shell:  ls -l /run/minirun/oci/ID/start
+    man:    unix(7), accept(2)
     """
-    annotations = setup.spec.get("annotations") or {}
-    setup.container.save(cgroup=setup.cgroup.to_json(), annotations=annotations)
     listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
     listener.bind(f"/proc/self/fd/{setup.container.lock_fd}/start")  # any length of path
     listener.listen(1)
@@ -88,9 +91,9 @@ def fork_child(setup: Setup) -> None:
         namespaces.write_maps(setup.spec, child)
         setup.channel.send("go")
         message = _next(setup)
-    os.waitpid(child, 0)
     pid = message[1]
-    setup.container.save(pid=pid, startTime=start_time(pid))
+    setup.first_child = child
+    setup.container.record("process.json", {"pid": pid, "startTime": start_time(pid)})
 
 
 def prepare_init(setup: Setup) -> None:
@@ -137,7 +140,9 @@ def await_ready(setup: Setup) -> None:
     man:    prlimit(2), getrlimit(2)
     """
     message = _next(setup)
-    setup.container.save(suspicion=message[1])
+    os.waitpid(setup.first_child, 0)
+    if message[1]:
+        setup.container.write("suspicion", os.fsencode(message[1]))
     if not (setup.spec.get("hooks") or {}).get("startContainer"):
         setup.channel.receive()  # an error, or the end of file that execve(2) brings
     for limit in setup.process.get("rlimits") or []:
@@ -151,7 +156,7 @@ def await_ready(setup: Setup) -> None:
             ) from error
 
 
-STEPS = (record, make_cgroup, fork_child, prepare_init, limit, await_ready)
+STEPS = (open_door, make_cgroup, fork_child, prepare_init, limit, await_ready)
 
 
 def _next(setup: Setup) -> list[Any]:
@@ -208,8 +213,8 @@ def _failure(container: Container, spec: dict[str, Any], answer: bytes) -> error
         return errors.StepError(f"step execute failed: {name}: {reason}")
     command = errors.printable(spec["process"]["args"][0])
     message = f"{command}: {reason[:1].lower()}{reason[1:]}"
-    if suspicion := container.state.get("suspicion"):
-        message += f": {suspicion}"
+    if os.path.exists(container.path("suspicion")):
+        message += f": {os.fsdecode(container.read('suspicion'))}"
     if number in (errno.ENOENT, errno.ENOTDIR):
         return errors.CommandNotFound(message)
     return errors.CommandNotExecutable(message)

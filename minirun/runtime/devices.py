@@ -101,8 +101,7 @@ def make(parent: int, name: str, device: dict[str, Any]) -> None:
     if kind != stat.S_IFIFO:
         number = os.makedev(device.get("major") or 0, device.get("minor") or 0)
     try:
-        linux.mknodat(name, kind | mode, number, dir_fd=parent)
-        linux.fchmodat(name, mode, dir_fd=parent)
+        linux.mknodat(name, kind | mode, number, dir_fd=parent)  # our umask is 0
         owner = device.get("uid") or 0, device.get("gid") or 0
         if owner != (0, 0):
             linux.fchownat(name, *owner, dir_fd=parent, follow_symlinks=False)

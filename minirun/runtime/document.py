@@ -41,11 +41,23 @@ _encode = make_encoder(
 )
 
 
+def _first_value(text: str) -> tuple[Any, int]:
+    start = len(text) - len(text.lstrip(BLANK))
+    try:
+        return _scan(text, start)  # type: ignore[no-any-return]
+    except (
+        SystemError
+    ):  # Python 3.11's scanner has no JSONDecodeError to raise until it is imported
+        import json.decoder  # noqa: F401
+
+        return _scan(text, start)  # type: ignore[no-any-return]
+
+
 def loads(data: bytes, name: str) -> Any:
     """The value of a JSON document; whatever is wrong with it is a SpecError that says ``name``."""
     try:
         text = data.decode()
-        value, end = _scan(text, len(text) - len(text.lstrip(BLANK)))
+        value, end = _first_value(text)
     except UnicodeDecodeError as error:
         raise SpecError(f"{name}: not UTF-8 at byte {error.start}") from None
     except StopIteration as error:

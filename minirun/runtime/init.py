@@ -52,6 +52,7 @@ class Setup:
         self.new_keyring = True
         # what steps leave behind for later ones
         self.channel, self.end_of_child = Channel.pair()
+        self.first_child = 0  # its pid
         self.listener: socket  # what "start" connects to
         self.root: rootfs.Root
         self.null = self.image = self.image_reader = self.last_cap = -1
@@ -396,7 +397,7 @@ def _own_standard_streams(uid: int, terminal: bool) -> None:
 def _wait_for_start(setup: Setup) -> int:
     """Wait here, not in the trampoline, and run the startContainer hooks; the connection's fd."""
     setup.channel.send("ready", setup.suspicion)
-    connection, _ = setup.listener._accept()
+    connection, _ = setup.listener._accept()  # type: ignore[attr-defined]
     setup.listener.close()
     setup.channel.move(connection)  # from now on "start" is whom to tell
     hooks.run(setup.spec, "startContainer", setup.container.report("created"))

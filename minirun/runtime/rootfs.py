@@ -126,26 +126,32 @@ class Root:
     def mount_cgroup(self, mount: dict[str, Any], cgroup: Cgroup, place: str) -> None:
         """The container's own cgroup in each tree, as if there were no other.
 
-        On v2 the one tree is mounted at the destination; on v1 a directory is made for each.
+        On v2 the one tree is bound to the destination; on v1 a directory is made for each.
         """
-        only_v2 = [tree.version for tree in cgroup.trees] == [2]
-        directory = {"destination": mount["destination"], "type": "tmpfs", "source": "cgroup"}
-        if not only_v2:
-            self.mount(
-                {**directory, "options": ["nosuid", "nodev", "noexec", "mode=755"]}, "/", place
-            )
-        for tree in cgroup.trees:
-            name = "" if only_v2 else os.path.basename(tree.mount)
-            entry = {
-                "destination": os.path.join(mount["destination"], name),
-                "source": tree.mount + cgroup.path,
-                "options": ["bind", *(mount.get("options") or [])],
-            }
-            self.mount(entry, "/", place)
-        if not only_v2 and "ro" in (mount.get("options") or []):
-            top = self.open(mount["destination"])
-            linux.mount_setattr(top, "", linux.AT_EMPTY_PATH, set=linux.MOUNT_ATTR_RDONLY)
-            os.close(top)
+        if [tree.version for tree in cgroup.trees] == [2]:
+            bind = {"source": cgroup.directories()[0], "type": "bind"}
+            self.mount({**mount, **bind}, "/", place)
+            return
+        options = mounts.parse(mount.get("options") or [], place)
+        top = mounts.new("tmpfs", "cgroup", ["mode=755"], options.set & ~linux.MOUNT_ATTR_RDONLY)
+        target = self._target(mount["destination"], "cgroup", top, is_directory=True)
+        mounts.attach(top, target, options)
+        for tree, source in zip(cgroup.trees, cgroup.directories(), strict=True):
+            name = os.path.basename(tree.mount)
+            linux.mkdirat(name, 0o755, dir_fd=top)
+            for other in tree.controllers - {name} if tree.version == 1 else ():
+                if "=" not in other:  # cpu → cpu,cpuacct
+                    linux.symlinkat(name, other, dir_fd=top)
+            flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            mount_point = os.open(name, flags, dir_fd=top)
+            clone = linux.open_tree(linux.AT_FDCWD, source, linux.OPEN_TREE_CLONE)
+            mounts.set_attributes(clone, options)
+            mounts.attach(clone, mount_point, mounts.Options())
+            os.close(mount_point)
+            os.close(clone)
+        mounts.set_attributes(top, options)
+        os.close(target)
+        os.close(top)
 
     # what the container must not see or change
 

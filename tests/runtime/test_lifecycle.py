@@ -175,7 +175,7 @@ def test_a_pid_of_another_process_is_never_killed(ours):
     ours.wait_for("stopped")
     victim = subprocess.Popen(["sleep", "60"])
     try:
-        path = ours.state_root / ours.id / "state.json"
+        path = ours.state_root / ours.id / "process.json"
         state = json.loads(path.read_text())
         path.write_text(json.dumps(state | {"pid": victim.pid}))
         assert ours.oci("kill", ours.id, "KILL").returncode == 125
