@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 XATTR_NAME_MAX, XATTR_SIZE_MAX = 255, 65536  # limits.h of the kernel
 CAPABILITY = b"security.capability"
+DEFAULT_ACL = "system.posix_acl_default"
 _OVERLAY = (b"trusted.overlay.", b"user.overlay.")
 _NOT_HERE = (errno.ENOTSUP, errno.EPERM)  # not on this file system, or not on this kind of file
 
@@ -57,3 +58,18 @@ def _set_xattrs(target: int | str, xattrs: dict[bytes, bytes]) -> list[str]:
                 raise LayerError(f"extended attribute {shown(name)}: {error.strerror}") from error
             warnings.append(f"extended attribute {shown(name)}: {error.strerror}")
     return warnings
+
+
+def take_default_acl(directory: int) -> bytes | None:
+    """Take away what new files in a directory would inherit (acl(5)); returns it, to be put back.
+
+    What a layer says of a file is all there is to say of it, wherever it lies.
+    """
+    try:
+        acl = os.getxattr(directory, DEFAULT_ACL)
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.ENOTSUP):
+            raise
+        return None
+    os.removexattr(directory, DEFAULT_ACL)
+    return acl

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 
+from minirun.errors import LayerError
 from minirun.image import layer, tree, whiteout
 
 TYPE_CHECKING = False
@@ -63,7 +64,10 @@ def _unpack(path: str, root: int, staging: str, fds: list[int]) -> Unpacked:
     name = f"{staging}/{len(fds)}"
     os.mkdir(name, 0o700, dir_fd=root)
     fds.append(tree.open_directory(name, root))
-    return layer.unpack(path, fds[-1], below=[*fds[-2::-1], root])
+    try:
+        return layer.unpack(path, fds[-1], below=[*fds[-2::-1], root])
+    except LayerError as error:
+        raise LayerError(f"{path}: {error.message}", hint=error.hint) from error
 
 
 def _merge(upper: int, root: int, staging: str, unpacked: Unpacked) -> None:

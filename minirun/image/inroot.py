@@ -42,47 +42,46 @@ def make_directories(root: int, path: bytes, make: Make) -> int:
     The kernel's walk makes nothing, so this one goes step by step, each from an open directory to
     a name in it. A symbolic link that leads nowhere gets the directories that it promises.
     """
-    fd = open_directory(root, b"")
-    try:
-        done: Path = []
-        todo = path.split(b"/")[::-1]
-        links = 0
+    done: Path = []
+    todo = path.split(b"/")[::-1]
+    links = 0
+    with tree.Walk(root) as walk:
         while todo:
             name = todo.pop()
-            target = None if name in (b"", b".", b"..") else _link(name, fd)
-            if target is not None:
-                links += 1
-                if links > MAX_SYMLINKS:
-                    raise LayerError("too many symbolic links on the way")
-                todo += target.split(b"/")[::-1]
-                if target.startswith(b"/"):
-                    done = []
-                    fd = _replace(fd, open_directory(root, b""))
-            elif name == b"..":
-                done = done[:-1]
-                fd = _replace(fd, open_directory(root, b"/".join(done)))
-            elif name not in (b"", b"."):
+            if name in (b"", b"."):
+                continue
+            if name == b"..":
+                _up(walk, done, 1)
+                continue
+            target = _target(name, walk.fd)
+            if target is None:
                 done.append(name)
-                fd = _replace(fd, _enter(fd, done, make))
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+                _down(walk, done, make)
+                continue
+            links += 1
+            if links > MAX_SYMLINKS:
+                raise LayerError("too many symbolic links on the way")
+            todo += target.split(b"/")[::-1]
+            if target.startswith(b"/"):
+                _up(walk, done, len(done))
+        return os.dup(walk.fd)
 
 
-def _link(name: bytes, fd: int) -> bytes | None:
+def _target(name: bytes, fd: int) -> bytes | None:
     status = tree.lstat(name, fd)
     return os.readlink(name, dir_fd=fd) if status and stat.S_ISLNK(status.st_mode) else None
 
 
-def _replace(old: int, new: int) -> int:
-    os.close(old)
-    return new
+def _up(walk: tree.Walk, path: Path, levels: int) -> None:
+    """Go up, but not above the root."""
+    for _ in range(min(levels, len(path))):
+        walk.up()
+        path.pop()
 
 
-def _enter(fd: int, path: Path, make: Make) -> int:
+def _down(walk: tree.Walk, path: Path, make: Make) -> None:
     try:
-        return tree.open_directory(path[-1], fd)
+        walk.down(path[-1])
     except (FileNotFoundError, NotADirectoryError):
-        make(fd, path)
-        return tree.open_directory(path[-1], fd)
+        make(walk.fd, path)
+        walk.down(path[-1])

@@ -29,7 +29,7 @@ import stat
 
 from minirun.errors import ImageError, LayerError, StoreError
 from minirun.image import inroot, tarstream, tree, whiteout
-from minirun.image.attributes import set_attributes
+from minirun.image.attributes import DEFAULT_ACL, set_attributes, take_default_acl
 from minirun.image.compression import Layer
 from minirun.image.pax import shown
 
@@ -91,7 +91,9 @@ def _unpack(chunks: Iterable[bytes], root: int, below: Sequence[int] | None) -> 
             try:
                 unpacker.add(member, tar)
             except LayerError as error:
-                raise LayerError(f"{shown(member.name)}: {error.message}") from error
+                raise LayerError(
+                    f"{shown(member.name)}: {error.message}", hint=error.hint
+                ) from error
             except OSError as error:
                 raise _explained(error, member, root) from error
         unpacker.leave()
@@ -112,7 +114,7 @@ def _no_space(member: Member, root: int) -> StoreError:
         f"{shown(member.name)}: no space left to unpack its {member.stored} bytes: "
         f"{free.f_bavail * free.f_frsize >> 20} MiB and {free.f_favail} inodes are free in "
         f"{os.readlink(tree.handle(root))}",
-        hint="make room: minirun prune",
+        hint="make room there, or choose a directory on another disk",
     )
 
 
@@ -124,6 +126,7 @@ class _Unpacker:
         self._path: bytes | None = None  # the directory that entries are being put into
         self._fd = -1
         self._times = (0, 0)
+        self._default_acl: bytes | None = None
 
     def add(self, member: Member, tar: Tar) -> None:
         self._count()
@@ -167,10 +170,13 @@ class _Unpacker:
         self._path = path
         status = os.fstat(self._fd)
         self._times = (status.st_atime_ns, status.st_mtime_ns)
+        self._default_acl = take_default_acl(self._fd)
 
     def leave(self) -> None:
-        """Filling a directory changed its times: put them back."""
+        """Put back the times, which filling the directory changed, and its default ACL."""
         if self._path is not None:
+            if self._default_acl is not None:
+                os.setxattr(self._fd, DEFAULT_ACL, self._default_acl)
             os.utime(self._fd, ns=self._times)
             self.close()
 

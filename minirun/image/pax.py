@@ -48,7 +48,7 @@ def parse(data: bytes) -> Records:
             raise LayerError("a record of an extended header has no length")
         end = at + int(digits)
         keyword, equals, value = data[space + 1 : end - 1].partition(b"=")
-        if not equals or end > len(data) or data[end - 1 : end] != b"\n":
+        if not equals or data[end - 1 : end] != b"\n":
             raise LayerError("a record of an extended header is cut")
         if keyword in _SPARSE_PIECE:
             if keyword != _SPARSE_PIECE[len(pieces) % 2]:

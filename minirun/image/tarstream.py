@@ -17,6 +17,7 @@ Formats: tar(5), pax(1) "pax Interchange Format", GNU tar's manual "Basic Tar Fo
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 from minirun.errors import LayerError
 from minirun.image import pax, sparse
@@ -271,6 +272,7 @@ def _size(header: bytes) -> int:
     return size
 
 
+@lru_cache(1024)  # modes and owners are mostly the same
 def _number(field: bytes) -> int:
     """A number of a header: octal digits, or, with the first bit set, base 256 as GNU has it."""
     if field[0] & 0x80:

@@ -78,7 +78,7 @@ class Walk:
         self.fd = os.open(".", _DIRECTORY, dir_fd=fd)
         self._above: list[tuple[int, int]] = []
 
-    def down(self, name: str) -> None:
+    def down(self, name: bytes | str) -> None:
         fd = open_directory(name, self.fd)
         self._above.append(_identity(self.fd))
         self._replace(fd)

@@ -217,11 +217,29 @@ def test_links_lead_to_places_in_the_root(unpack: Callable[..., Path]) -> None:
             symlink("lib", "usr/lib"), file("lib/a"), symlink("abs", "/usr/share/doc"),
             file("abs/b"), symlink("up", "../../../../usr"), file("up/c"),
             symlink("usr/back", ".."), file("usr/back/d"),
+            symlink("usr/lib/abs", "/opt"), file("usr/lib/abs/e"),
         )
     )  # fmt: skip
     assert sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()) == [
-        "d", "usr/c", "usr/lib/a", "usr/share/doc/b",
+        "d", "opt/e", "usr/c", "usr/lib/a", "usr/share/doc/b",
     ]  # fmt: skip
+
+
+def test_links_in_a_circle_are_refused(unpack: Callable[..., Path]) -> None:
+    """IM02: one that the kernel sees, and one through a directory that is made on the way."""
+    for link in ("s", "new/../s"):
+        with pytest.raises(LayerError, match=r"[Tt]oo many (levels of )?symbolic links"):
+            unpack(tar(symlink("s", link), file("s/x")))
+
+
+def test_default_acls_are_kept_but_not_inherited(unpack: Callable[..., Path]) -> None:
+    """IM07"""
+    acl = bytes.fromhex("02000000" + "01000700ffffffff02000700e803000004000500ffffffff")
+    acl += bytes.fromhex("10000700ffffffff20000500ffffffff")
+    header = hostile.pax([("SCHILY.xattr.system.posix_acl_default", acl)])
+    root = unpack(tar(header + directory("d"), file("d/f"), directory("d/e"), file("d/e/f")))
+    assert os.getxattr(root / "d", "system.posix_acl_default") == acl
+    assert [os.listxattr(root / name) for name in ("d/f", "d/e", "d/e/f")] == [[], [], []]
 
 
 @pytest.mark.parametrize("name", ["/abs/x", "./rel/x", "//twice//x", "plain/./x", "a/../b/x"])
@@ -331,7 +349,7 @@ def test_xattrs_that_cannot_be(
 ) -> None:
     """IM12"""
     with pytest.raises(
-        LayerError, match=r"^f: extended attribute|an extended attribute that cannot"
+        LayerError, match=r"f: extended attribute|an extended attribute that cannot"
     ):
         unpack(tar(hostile.pax(records) + file("f")))
 
@@ -373,18 +391,20 @@ def test_too_many_entries(unpack: Callable[..., Path], monkeypatch: pytest.Monke
             unpack(tar(*entries))
 
 
-def test_opaque_marks_take_linear_time(tmp_path: Path, unpack: Callable[..., Path]) -> None:
-    """IM06: each of n marks over a directory of n files; not n times n."""
+def test_opaque_marks_take_linear_time(tmp_path: Path) -> None:
+    """IM06: n marks over a directory of n files; not n times n."""
 
     def seconds(count: int) -> float:
-        base = tar(*(file(f"d/{n}", b"") for n in range(count)))
-        marks = tar(*(opaque("d") for _ in range(count)), file("d/last", b""))
+        root, base, marks = (str(tmp_path / f"{name}{count}") for name in ("root", "base", "marks"))
+        Path(base).write_bytes(tar(*(file(f"d/{n}", b"") for n in range(count))))
+        Path(marks).write_bytes(tar(*(opaque("d") for _ in range(count)), file("d/last", b"")))
+        flatten.flatten([base], root)
         started = time.process_time()
-        root = unpack(base, marks)
-        assert os.listdir(root / "d") == ["last"]
+        flatten.flatten([marks], root)
+        assert os.listdir(f"{root}/d") == ["last"]
         return time.process_time() - started
 
-    assert seconds(6000) < 6 * seconds(2000) + 0.5
+    assert seconds(6000) < 2.5 * seconds(3000) + 0.2
 
 
 # --- several layers -----------------------------------------------------------------------------

@@ -299,6 +299,26 @@ def test_two_at_once_unpack_a_layer_once(tmp_path: Path, snapshots: Snapshots) -
     assert len(os.listdir(snapshots.root)) == 1
 
 
+def test_two_at_once_are_refused_both(tmp_path: Path, snapshots: Snapshots) -> None:
+    entries = [file(f"f{n}", b"x" * 5000) for n in range(500)]
+    image = Image(tmp_path, tar(*entries, file("../out")))
+    refused: list[str] = []
+
+    def add() -> None:
+        try:
+            snapshots.add(image.blobs[0], image.diff_ids)
+        except LayerError as error:
+            refused.append(error.message)
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refused == ["../out: a name that leads out of the root"] * 4
+    assert os.listdir(snapshots.root) == []
+
+
 @pytest.mark.parametrize("delay", [0.05, 0.15, 0.25, 0.35])
 def test_killed_while_unpacking(tmp_path: Path, snapshots: Snapshots, delay: float) -> None:
     """What is left has no layer's name, and the next one starts anew."""
