@@ -141,7 +141,7 @@ class Cgroup:
                 hint="cat /proc/cgroups shows the controllers of this kernel",
             )
         try:
-            files.write(f"{directory}/{file}", value)
+            linux.write_file(f"{directory}/{file}", value)
         except FileNotFoundError as error:
             if file in v1.ALTERNATIVES:
                 return self._set(controller, v1.ALTERNATIVES[file], value, last=last)
@@ -174,12 +174,12 @@ class Cgroup:
         """
         for tree in self.trees:
             file = "tasks" if tree.version == 1 else "cgroup.procs"
-            files.write(f"{tree.mount}{self.path}/{file}", "0")
+            linux.write_file(f"{tree.mount}{self.path}/{file}", "0")
 
     def add(self, pid: int) -> None:
         """Move another process, with all its threads."""
         for directory in self.directories():
-            files.write(f"{directory}/cgroup.procs", str(pid))
+            linux.write_file(f"{directory}/cgroup.procs", str(pid))
 
     def pids(self) -> set[int]:
         """All processes in the cgroup and in those that the container made below it."""
@@ -201,7 +201,7 @@ class Cgroup:
 
     def _kill_once(self) -> None:
         if self._version("freezer") == 2:
-            files.write(f"{self.directories()[0]}/cgroup.kill", "1")
+            linux.write_file(f"{self.directories()[0]}/cgroup.kill", "1")
             return
         self._freezer("FROZEN")  # so that nothing forks away while we count
         for pid in self.pids():
@@ -226,7 +226,7 @@ class Cgroup:
 
     def _freezer(self, state: str) -> None:
         file = "cgroup.freeze" if self._version("freezer") == 2 else "freezer.state"
-        files.write(f"{self._freezer_directory()}/{file}", state)
+        linux.write_file(f"{self._freezer_directory()}/{file}", state)
 
     def _await(self, file: str, words: str, patience: float = 10.0) -> None:
         deadline = monotonic() + patience

@@ -1,4 +1,4 @@
-"""The few things that are done to cgroup directories: make, write, walk, remove (cgroups(7))."""
+"""The few things that are done with cgroup directories: make, read, walk, remove (cgroups(7))."""
 
 from __future__ import annotations
 
@@ -19,20 +19,6 @@ def make_directory(directory: str) -> None:
         linux.mkdirat(directory, 0o755)
     except FileExistsError:
         pass
-
-
-def write(file: str, value: str) -> None:
-    """One write(2), because each write is one request to the kernel."""
-    fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    except OSError as error:
-        error.filename = file
-        linux.told("write", (file, value), error)
-        raise
-    finally:
-        os.close(fd)
-    linux.told("write", (file, value), len(value))
 
 
 def read(file: str) -> str:
