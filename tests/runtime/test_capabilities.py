@@ -41,6 +41,13 @@ def test_each_set_is_a_mask():
     assert set(sets.values()) == {sum(BITS[name] for name in SOME)}
 
 
+@pytest.mark.parametrize("left_out", capabilities.SETS)
+def test_a_set_that_is_not_asked_for_is_empty(left_out):
+    """RT23: powers in a set nobody named are how CVE-2022-24769 came about."""
+    asked = {kind: SOME for kind in capabilities.SETS if kind != left_out}
+    assert masks(**asked)[left_out] == 0
+
+
 def test_nothing_asked_is_nothing_granted():
     assert granted({}) == (dict.fromkeys(capabilities.SETS, 0), [])
     assert granted({"bounding": None}) == (dict.fromkeys(capabilities.SETS, 0), [])

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from minirun import linux
 from minirun.errors import Error, SpecError, StateError
 from minirun.runtime import cgroup
 from minirun.runtime.cgroup import Cgroup, hierarchy
@@ -80,6 +81,7 @@ class Child:
         self.pid = os.fork()
         if self.pid == 0:
             try:
+                linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)  # whatever the tests come to
                 group.enter()
                 os.write(told, b"x")
                 body()
