@@ -1,7 +1,7 @@
 """``minirun``: the command line that people type, and one of the two places that end the program.
 
-Start-up time is part of the interface: a command's module is imported when that command is called
-(``COMMANDS`` says which there are), and heavy modules inside the functions that need them.
+Start-up time is part of the interface: ``run`` goes the short way, without click (flags.py says
+why); everything else, and its help, through group.py. Both end in the same functions.
 
 Exit codes are Docker's: 125 for errors of ours, 126 and 127 when the command in the container
 cannot be executed or found, 128 + n after signal n, and else what that command returned.
@@ -12,113 +12,15 @@ from __future__ import annotations
 import os
 import sys
 
-import click
-
-from minirun import __version__
-from minirun.engine import later
-from minirun.errors import Error, UsageError, from_os_error, printable, render
+from minirun.errors import Error, from_os_error, printable, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SECTIONS = (
-    (
-        "Containers",
-        (
-            ("run", "Run a command in a new container"),
-            ("ps", "List containers"),
-            ("rm", "Remove containers that have ended"),
-        ),
-    ),
-    (
-        "Images",
-        (
-            ("pull", "Download an image from a registry"),
-            ("images", "List images"),
-            ("tag", "Give an image another name"),
-            ("rmi", "Remove images"),
-            ("inspect", "Show all there is to know of an image or container, as JSON"),
-            ("history", "Show the layers of an image"),
-            ("image", "Remove images that nothing uses (image prune)"),
-        ),
-    ),
-    (
-        "Taking it apart",
-        (
-            ("bundle", "Write an image as an OCI bundle, for any OCI runtime"),
-            ("unpack", "Flatten layer tars into a directory"),
-        ),
-    ),
-    (
-        "This machine",
-        (
-            ("doctor", "Try everything that containers need, and say how to mend it"),
-            ("version", "Show versions"),
-        ),
-    ),
-)
-COMMANDS = {name: summary for _, commands in SECTIONS for name, summary in commands}
 STANDARD = (0, 1, 2)
 BROKEN_PIPE = 141  # 128 + SIGPIPE: what the shell shows of any program whose reader went away
 INTERRUPTED = 130
-
-
-class Group(click.Group):
-    """The commands, each imported when it is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        from importlib import import_module
-
-        command: click.Command = import_module(f"minirun.engine.commands.{cmd_name}").command
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if name in COMMANDS or name.startswith("-"):
-            return super().resolve_command(ctx, args)
-        if name in later.COMMANDS:
-            reason, hint = later.COMMANDS[name]
-            raise UsageError(f"minirun {name}: {reason}", hint=hint)
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, COMMANDS, 1)
-        hint = f"did you mean: minirun {near[0]}?" if near else "minirun --help lists all"
-        raise UsageError(f"{printable(name)[:80]!r} is not a minirun command", hint=hint)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for section, commands in SECTIONS:
-            with formatter.section(section):
-                formatter.write_dl(commands)
-
-
-@click.group(
-    cls=Group,
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Try: minirun run --rm -it tiny sh. 'minirun COMMAND --help' tells more of a command.",
-)
-@click.version_option(__version__, "-V", "--version", message="minirun version %(version)s")
-@click.option(
-    "--root",
-    metavar="DIR",
-    envvar="MINIRUN_ROOT",
-    help="Keep everything below DIR, instead of /var/lib/minirun and /run/minirun.",
-)
-@click.option("--debug", is_flag=True, help="Show a traceback for errors of minirun's own.")
-@click.pass_context
-def cli(ctx: click.Context, root: str | None, debug: bool) -> None:
-    """A minimal, educational and real container runtime."""
-    ctx.obj = root
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -135,15 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os._exit(code)  # at once: nothing is left that an orderly end of the interpreter would do
 
 
-def call(line: list[str]) -> int:  # noqa: PLR0911 (a table of errors)
+def call(line: list[str]) -> int:
     """The exit code of a command line; what a user can cause never ends in a traceback."""
     try:
-        return int(cli.main(line, prog_name="minirun", standalone_mode=False) or 0)
+        return dispatch(line)
     except Error as error:
         return complain(error)
-    except click.ClickException as error:
-        return complain(from_click(error))
-    except (click.Abort, KeyboardInterrupt):
+    except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         return BROKEN_PIPE
@@ -158,12 +58,18 @@ def call(line: list[str]) -> int:  # noqa: PLR0911 (a table of errors)
         return complain(Error(what, hint="please report it, with the output of minirun --debug …"))
 
 
-def from_click(error: click.ClickException) -> Error:
-    """What click found wrong with the command line, in our words and with our exit code."""
-    message = error.format_message().rstrip(".")
-    context = getattr(error, "ctx", None)
-    hint = f"{context.command_path} --help" if context else "minirun --help"
-    return UsageError(printable(message[:1].lower() + message[1:]), hint=hint)
+def dispatch(line: list[str]) -> int:
+    if line[:1] == ["run"]:
+        from minirun.engine import flags
+        from minirun.engine.commands import run
+
+        try:
+            return run.main(os.environ.get("MINIRUN_ROOT"), line[1:])
+        except flags.HelpWanted:
+            pass
+    from minirun.engine import group
+
+    return group.call(line)
 
 
 def complain(error: Error) -> int:

@@ -17,7 +17,7 @@ full here, so that no other part of the program ever meets a strange one in a UR
 """
 
 import re
-from typing import NamedTuple
+from collections import namedtuple  # and not typing's: every start of a container would pay for it
 
 from minirun.errors import InvalidReference, printable
 
@@ -39,9 +39,10 @@ _REPOSITORY = rf"{_COMPONENT}(?:/{_COMPONENT})*"
 _TAG = r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}"
 
 
-class Reference(NamedTuple):
+class Reference(namedtuple("Reference", ("registry", "repository", "tag", "digest"))):
     """An image's full name. At least one of ``tag`` and ``digest`` is set."""
 
+    __slots__ = ()
     registry: str
     repository: str
     tag: str | None

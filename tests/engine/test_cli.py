@@ -8,9 +8,10 @@ import time
 
 import pytest
 
-from minirun.engine import cli, command, later
+from minirun.engine import group, later
+from minirun.engine.commands import run
 
-ALL = list(cli.COMMANDS)
+ALL = list(group.COMMANDS)
 FLAGS_OF_DOCKER = {  # `run` in tutorials: the 46 flags that cover 97.6 % of 3,391 command lines
     "-d", "-v", "-i", "-t", "-p", "-e", "--name", "--rm", "--network", "-w", "-h", "-u",
     "--entrypoint", "--env-file", "--privileged", "--restart", "--cap-add", "--cap-drop",
@@ -22,10 +23,6 @@ FLAGS_OF_DOCKER = {  # `run` in tutorials: the 46 flags that cover 97.6 % of 3,3
 }  # fmt: skip
 
 
-def run_command():
-    return cli.cli.get_command(None, "run")
-
-
 def test_the_examples_in_the_docstrings():
     from minirun.image import bundle
     from minirun.teach import explain
@@ -35,7 +32,7 @@ def test_the_examples_in_the_docstrings():
 
 
 def test_every_flag_that_tutorials_use_works_or_is_refused_with_a_reason():
-    known = {name for param in run_command().params for name in getattr(param, "opts", ())}
+    known = {name for option in run.OPTIONS for name in option.names}
     assert not [
         flag
         for flag in FLAGS_OF_DOCKER
@@ -129,25 +126,6 @@ def test_switches_may_have_a_value_as_in_docker(minirun):
     # after the image, words belong to the container
     assert minirun.ok("run", "--rm", "tiny", "echo", "--rm=false", "-e") == "--rm=false -e\n"
     assert minirun.ok("run", "--rm", "-e", "--rm=false", "tiny", "echo", "x") == "x\n"
-
-
-@pytest.mark.parametrize(
-    ("words", "plain"),
-    [
-        ("--rm=true tiny --rm=false", "--rm tiny --rm=false"),
-        ("--rm=0 tiny", "tiny"),
-        ("-it -v /a:/b --rm=1 tiny", "-it -v /a:/b --rm tiny"),
-        ("-ite A=1 --rm=1 tiny", "-ite A=1 --rm tiny"),
-        ("-eA --rm=1 tiny", "-eA --rm tiny"),
-        ("--name --rm=1 tiny", "--name --rm=1 tiny"),
-        ("--explain=json tiny", "--explain-json tiny"),
-        ("--tls-verify=false tiny", "--no-tls-verify tiny"),
-        ("-- --rm=1", "-- --rm=1"),
-    ],
-)
-def test_how_switches_become_clicks(words, plain):
-    assert run_command()._plain(words.split()) == plain.split()
-    assert isinstance(run_command(), command.Command)
 
 
 def test_a_reader_that_goes_away_is_no_error(minirun):
