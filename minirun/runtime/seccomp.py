@@ -76,6 +76,8 @@ def compile(seccomp: dict[str, Any], machine: str, byteorder: str = sys.byteorde
             raise SpecError(f"linux.seccomp.architectures: {name!r} is unknown here")
         spans = _spans(ARCHITECTURES[name], rules, default, beyond)
         kernels.setdefault(ARCHITECTURES[name].audit, []).extend(spans)
+    # x32 enters by the door of x86_64, with a bit in the number: unless asked for, it is another
+    # architecture, which is killed as all others are
     x86_64 = kernels.get(ARCHITECTURES[X86_64].audit)
     if x86_64 and X32 not in (seccomp.get("architectures") or ()):
         x86_64 += [(ARCHITECTURES[X32].base, KILL), (NO_CALL, default)]
@@ -195,5 +197,9 @@ def flags(seccomp: dict[str, Any]) -> int:
         bits |= FLAGS[flag]
     rules = seccomp.get("syscalls") or ()
     if any(rule["action"] == "SCMP_ACT_NOTIFY" for rule in rules):
+        if not seccomp.get("listenerPath"):
+            raise SpecError(
+                "linux.seccomp: SCMP_ACT_NOTIFY, but no listenerPath: who would answer?"
+            )
         bits |= linux.SECCOMP_FILTER_FLAG_NEW_LISTENER
     return bits

@@ -462,7 +462,8 @@ class TestKernel:
         assert os.waitstatus_to_exitcode(filtered(spec, future)) == errno.ENOSYS
 
     def test_a_listener_is_returned_for_notify(self):
-        spec = profile(rule("mkdir", "SCMP_ACT_NOTIFY"), defaultAction="SCMP_ACT_ALLOW")
+        notify = rule("mkdir", "SCMP_ACT_NOTIFY")
+        spec = profile(notify, defaultAction="SCMP_ACT_ALLOW", listenerPath="/run/agent.sock")
         child = os.fork()
         if child == 0:
             code = 1
@@ -475,6 +476,10 @@ class TestKernel:
             finally:
                 os._exit(code)
         assert os.waitpid(child, 0)[1] == 0
+
+    def test_notify_without_anybody_to_answer_is_refused(self):
+        with pytest.raises(SpecError, match="listenerPath"):
+            seccomp.flags(profile(rule("mkdir", "SCMP_ACT_NOTIFY")))
 
     def test_unknown_flags_are_refused(self):
         with pytest.raises(SpecError, match="SECCOMP_FILTER_FLAG_FAST"):
