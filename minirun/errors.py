@@ -25,14 +25,18 @@ Only the two command lines (engine/cli.py, runtime/cli.py) catch ``Error``: they
 
 
 class Error(Exception):
-    """What went wrong, in lower case and naming the thing; ``hint`` is a command or step that helps."""
+    """What went wrong, in lower case and naming the thing.
+
+    ``hint`` is a command or step that helps; where none is given, the ``usual_hint`` of the class.
+    """
 
     exit_code = 125
+    usual_hint: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.usual_hint
 
 
 class UsageError(Error):
@@ -52,7 +56,7 @@ class InvalidReference(ImageError):
 
 
 class RegistryError(ImageError):
-    pass
+    usual_hint = "minirun pull --explain shows the conversation with the registry"
 
 
 class AuthError(RegistryError):
@@ -64,7 +68,7 @@ class RateLimited(RegistryError):
 
 
 class ManifestError(ImageError):
-    pass
+    usual_hint = "only who published the image can mend it"
 
 
 class PlatformError(ImageError):
@@ -72,11 +76,11 @@ class PlatformError(ImageError):
 
 
 class DigestError(ImageError):
-    pass
+    usual_hint = "try again; if it stays, the image is damaged in its registry"
 
 
 class LayerError(ImageError):
-    pass
+    usual_hint = "only who published the image can mend it"
 
 
 class StoreError(ImageError):

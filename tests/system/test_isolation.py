@@ -62,7 +62,8 @@ FORBIDDEN = (
     "unshare -U true", "unshare -m true", "nsenter -t 1 -m true", "insmod /dev/null", "dmesg",
     "swapoff /dev/null", "renice -n -5 1", "ip link add veth0 type veth",
     "mknod /tmp/disk b 254 0", "printf '' >> /proc/sys/kernel/panic",
-    "printf '' >> /proc/sysrq-trigger", "printf '' >> /sys/kernel/uevent_helper", "[ -e /sys/fs/cgroup/release_agent ]",
+    "printf '' >> /proc/sysrq-trigger", "printf '' >> /sys/kernel/uevent_helper",
+    "[ -e /sys/fs/cgroup/release_agent ]",
 )
 
 
