@@ -40,7 +40,7 @@ dnf_test_packages="
     strace openssl tmux hyperfine time attr libcap procps-ng git libseccomp ShellCheck
     qemu-user-static binutils binutils-aarch64-linux-gnu"
 # With --all: what vagrant/ needs to bring up its virtual machine.
-apt_all_packages="
+all_packages="
     qemu-system-x86 qemu-utils vagrant vagrant-libvirt libvirt-daemon-system dnsmasq-base
     rsync openssh-client"
 
@@ -353,6 +353,6 @@ case "$*" in
     install) install ;;
     demo) install; demo ;;
     test) install; run_tests -m "not slow" ;;
-    "test --all") install; packages "$apt_all_packages"; run_tests ;;
+    "test --all") install; packages "$all_packages"; run_tests ;;
     uninstall*) uninstall "${2:-}" ;;
 esac
