@@ -123,7 +123,7 @@ def test_classic_moves_are_refused(bundle):
     shown = bundle.sh(
         "try() { if ( eval \"$1\" ) > /dev/null 2>&1; then echo \"worked: $1\"; fi; };"
         "try 'mount -t tmpfs x /tmp'; try 'mount -t proc proc /tmp'; try 'unshare -m true';"
-        "try 'echo x > /proc/sys/kernel/core_pattern'; try 'echo b > /proc/sysrq-trigger';"
+        "try 'echo x > /proc/sys/kernel/core_pattern'; try 'echo h > /proc/sysrq-trigger';"
         "try 'echo x > /sys/kernel/uevent_helper'; try 'mknod /tmp/sda b 8 0';"
         "try 'umount /proc/sys'; try 'umount /proc/keys'; try 'chroot /tmp /bin/true';"
         "try 'hostname other'; try 'cat /proc/kcore | head -c 1 | grep .';"

@@ -234,7 +234,7 @@ def test_the_door_is_for_nobody_else(ours):
 
 def test_start_time_of_zombies_and_nobody():
     child = subprocess.Popen(["true"])
-    time.sleep(0.1)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert start_time(child.pid) is None
     child.wait()
     assert start_time(2**22 + 1) is None
