@@ -215,7 +215,8 @@ venv() {
 
 pip() {
     say "pip install --editable $1"
-    "$VENV/bin/python" -m pip --quiet --disable-pip-version-check install --use-pep517 --editable "$1" < /dev/null
+    "$VENV/bin/python" -m pip --quiet --disable-pip-version-check --no-cache-dir \
+        install --use-pep517 --editable "$1" < /dev/null
 }
 
 # --- the commands ---------------------------------------------------------------------------------
