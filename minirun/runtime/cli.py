@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from minirun.runtime.init import Setup
     from minirun.runtime.options import Option
+    from minirun.runtime.setup import Setup
 
     Values = dict[str, Any]
 

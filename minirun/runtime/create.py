@@ -18,13 +18,13 @@ from minirun.runtime import cgroup as cgroups
 from minirun.runtime import document, hooks, init, namespaces, signals, sync, trampoline
 from minirun.runtime import spec as specs
 from minirun.runtime.container import Container, start_time
+from minirun.runtime.setup import Setup
 from minirun.runtime.step import take
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minirun.runtime.init import Setup
     from minirun.runtime.spec import Spec
 
 
@@ -37,7 +37,7 @@ def prepare(root: str, container_id: str, bundle: str, spec: Spec, text: bytes) 
         "annotations": spec.get("annotations") or {},
         "cgroup": cgroup.to_json(),
     }
-    return init.Setup(Container.create(root, container_id, text, state), spec, cgroup)
+    return Setup(Container.create(root, container_id, text, state), spec, cgroup)
 
 
 def create(setup: Setup) -> None:

@@ -17,7 +17,7 @@ from minirun.runtime import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.runtime.init import Setup
+    from minirun.runtime.setup import Setup
 
 SIG_BLOCK = 0
 SIGNALFD_SIGINFO_SIZE = 128

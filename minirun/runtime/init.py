@@ -11,68 +11,22 @@ that, to the host's /proc, for the container's may be anything.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import stat
 
 from minirun import errors, linux
-from minirun.runtime import command, devices, hooks, namespaces, powers, rootfs, signals, trampoline
+from minirun.runtime import devices, hooks, namespaces, rootfs, signals
 from minirun.runtime import spec as specs
+from minirun.runtime.execute import execute, find_command
 from minirun.runtime.step import take
-from minirun.runtime.sync import Channel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _socket import socket
     from collections.abc import Callable
-    from typing import Any
 
-    from minirun.runtime.cgroup import Cgroup
-    from minirun.runtime.container import Container
-    from minirun.runtime.step import Explainer
+    from minirun.runtime.setup import Setup
 
 SIG_SETMASK = 2
-F_SEAL_ALL = 0xF  # no seal may be added, no shrinking, growing, writing: memfd_create(2)
 MFD_EXEC = 0x10
-
-
-class Setup:
-    """What the steps work on."""
-
-    def __init__(self, container: Container, spec: dict[str, Any], cgroup: Cgroup) -> None:
-        self.container = container
-        self.spec = spec
-        self.process: dict[str, Any] = spec["process"]
-        self.cgroup = cgroup
-        self.bundle: str = container.state["bundle"]
-        # what the command line says
-        self.explainer: Explainer | None = None
-        self.console_socket = ""
-        self.preserved = 0  # how many file descriptors above 2 the command is to have
-        self.new_keyring = True
-        # what steps leave behind for later ones
-        self.channel, self.end_of_child = Channel.pair()
-        self.first_child = 0  # its pid
-        self.listener: socket  # what "start" connects to
-        self.root: rootfs.Root
-        self.null = self.image = self.image_reader = self.last_cap = -1
-        self.master: int | None = None  # of the terminal
-        self.path = self.suspicion = ""  # of the command
-        self.filter, self.filter_flags = b"", 0
-
-    def become_child(self) -> None:
-        """Keep the child's end of the conversation only, and not the parent's lock."""
-        self.channel.close()
-        self.container.unlock()
-        self.channel = self.end_of_child
-
-    def tell(self) -> None:
-        """Let the explainer speak, if there is one, before a step that does not return."""
-        if self.explainer:
-            self.explainer.finish()
-
-    def linux(self, field: str) -> Any:
-        return (self.spec.get("linux") or {}).get(field)
 
 
 def first_child(setup: Setup) -> None:
@@ -331,92 +285,6 @@ def enter_directory(setup: Setup) -> None:
         shown, outside = errors.printable(path), error.errno in (errno.ELOOP, errno.ENOENT)
         why = "it leads outside the container" if outside else error.strerror
         raise errors.StepError(f"process.cwd: cannot enter {shown}: {why}") from error
-
-
-def find_command(setup: Setup) -> None:
-    """Find the command's file, as a shell would.
-
-    why:    what cannot be run is better said by "create", with the reason, than by "start"
-    shell:  command -v sh
-    man:    execvp(3), execve(2), elf(5)
-    """
-    environment = setup.process.setdefault("env", [])
-    setup.path, setup.suspicion = command.find(setup.process["args"][0], environment)
-    if not any(entry.startswith("HOME=") for entry in environment):
-        uid = (setup.process.get("user") or {}).get("uid") or 0
-        environment.append(f"HOME={command.home(uid)}")
-
-
-def execute(setup: Setup) -> None:
-    """Wait for "start", give up all powers but those granted, and execute the command.
-
-    why:    last, because the set-up needed them; made by the trampoline, see trampoline.py
-    shell:  setpriv --bounding-set -all --no-new-privs --reuid 1000 --regid 1000 --clear-groups CMD
-    man:    capabilities(7), seccomp(2), execve(2)
-    """
-    user = setup.process.get("user") or {}
-    _own_standard_streams(user.get("uid") or 0, bool(setup.process.get("terminal")))
-    os.umask(0o022 if user.get("umask") is None else user["umask"])
-    door = 3 + setup.preserved
-    calls: list[trampoline.Call]
-    if (setup.spec.get("hooks") or {}).get("startContainer"):
-        kept, error_fd = _wait_for_start(setup), door
-        calls = [("fcntl", door, fcntl.F_SETFD, fcntl.FD_CLOEXEC)]
-    else:
-        # accept(2) takes the lowest free number, which is the one after the listener's.
-        kept, error_fd = setup.listener.fileno(), door + 1
-        calls = [("accept4", door, 0, 0, os.O_CLOEXEC), ("close", door)]
-        setup.channel.send("ready", setup.suspicion)
-    calls += powers.calls(setup.process, setup.last_cap, setup.filter, setup.filter_flags)
-    arguments, environment = setup.process["args"], setup.process["env"]
-    calls.append(("execve", _text(setup.path), _texts(arguments), _texts(environment)))
-    for name, *values in calls:
-        linux.told(str(name), tuple(values), 0)
-    _become(setup, trampoline.build(calls, error_fd), kept, door)
-
-
-def _text(text: str) -> bytes:
-    return os.fsencode(text) + b"\0"
-
-
-def _texts(texts: list[str]) -> list[trampoline.Argument]:
-    return [*map(_text, texts), 0]
-
-
-def _own_standard_streams(uid: int, terminal: bool) -> None:
-    """Let the command's user open /dev/stdout anew. Terminals and files of the host's, which others
-    use too, keep their owner."""
-    for fd in (0, 1, 2):
-        if terminal or stat.S_ISFIFO(os.fstat(fd).st_mode):
-            try:
-                os.fchown(fd, uid, -1)
-            except OSError:
-                pass  # of another user namespace; the open file works all the same
-
-
-def _wait_for_start(setup: Setup) -> int:
-    """Wait here, not in the trampoline, and run the startContainer hooks; the connection's fd."""
-    setup.channel.send("ready", setup.suspicion)
-    connection, _ = setup.listener._accept()  # type: ignore[attr-defined]
-    setup.listener.close()
-    setup.channel.move(connection)  # from now on "start" is whom to tell
-    hooks.run(setup.spec, "startContainer", setup.container.report("created"))
-    return int(connection)
-
-
-def _become(setup: Setup, image: bytes, kept: int, number: int) -> None:
-    """Execute ``image``, in which the file descriptor ``kept`` has the given number, the first one
-    above those that the command is to have. All others end with the execve."""
-    os.write(setup.image, image)
-    fcntl.fcntl(setup.image, fcntl.F_ADD_SEALS, F_SEAL_ALL)
-    os.close(setup.image)  # a file that is open for writing cannot be executed (ETXTBSY)
-    reader = fcntl.fcntl(setup.image_reader, fcntl.F_DUPFD_CLOEXEC, number + 1)
-    kept = fcntl.fcntl(kept, fcntl.F_DUPFD_CLOEXEC, number + 1)
-    setup.channel.move(fcntl.fcntl(setup.channel.fileno(), fcntl.F_DUPFD_CLOEXEC, number + 1))
-    linux.close_range(number, flags=linux.CLOSE_RANGE_CLOEXEC)
-    os.dup2(kept, number)
-    setup.tell()
-    os.execve(reader, ["minirun-oci init"], {})
 
 
 FIRST_STEPS = (enter_cgroup, join_namespaces, new_namespaces, fork_init)

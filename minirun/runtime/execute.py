@@ -1,0 +1,107 @@
+"""The last two steps of the child: to find the command's file, and to become it.
+
+Between the two the container is "created": all is ready, and it waits for ``start``. Who waits is
+no longer this Python but the trampoline (trampoline.py), unless there are startContainer hooks, for
+those take a program that can run them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+
+from minirun import linux
+from minirun.runtime import command, hooks, powers, trampoline
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.runtime.setup import Setup
+
+F_SEAL_ALL = 0xF  # no seal may be added, no shrinking, growing, writing: memfd_create(2)
+
+
+def find_command(setup: Setup) -> None:
+    """Find the command's file, as a shell would.
+
+    why:    what cannot be run is better said by "create", with the reason, than by "start"
+    shell:  command -v sh
+    man:    execvp(3), execve(2), elf(5)
+    """
+    environment = setup.process.setdefault("env", [])
+    setup.path, setup.suspicion = command.find(setup.process["args"][0], environment)
+    if not any(entry.startswith("HOME=") for entry in environment):
+        uid = (setup.process.get("user") or {}).get("uid") or 0
+        environment.append(f"HOME={command.home(uid)}")
+
+
+def execute(setup: Setup) -> None:
+    """Wait for "start", give up all powers but those granted, and execute the command.
+
+    why:    last, because the set-up needed them; made by the trampoline, see trampoline.py
+    shell:  setpriv --bounding-set -all --no-new-privs --reuid 1000 --regid 1000 --clear-groups CMD
+    man:    capabilities(7), seccomp(2), execve(2)
+    """
+    user = setup.process.get("user") or {}
+    _own_standard_streams(user.get("uid") or 0, bool(setup.process.get("terminal")))
+    os.umask(0o022 if user.get("umask") is None else user["umask"])
+    door = 3 + setup.preserved
+    calls: list[trampoline.Call]
+    if (setup.spec.get("hooks") or {}).get("startContainer"):
+        kept, error_fd = _wait_for_start(setup), door
+        calls = [("fcntl", door, fcntl.F_SETFD, fcntl.FD_CLOEXEC)]
+    else:
+        # accept(2) takes the lowest free number, which is the one after the listener's.
+        kept, error_fd = setup.listener.fileno(), door + 1
+        calls = [("accept4", door, 0, 0, os.O_CLOEXEC), ("close", door)]
+        setup.channel.send("ready", setup.suspicion)
+    calls += powers.calls(setup.process, setup.last_cap, setup.filter, setup.filter_flags)
+    arguments, environment = setup.process["args"], setup.process["env"]
+    calls.append(("execve", _text(setup.path), _texts(arguments), _texts(environment)))
+    for name, *values in calls:
+        linux.told(str(name), tuple(values), 0)
+    _become(setup, trampoline.build(calls, error_fd), kept, door)
+
+
+def _text(text: str) -> bytes:
+    return os.fsencode(text) + b"\0"
+
+
+def _texts(texts: list[str]) -> list[trampoline.Argument]:
+    return [*map(_text, texts), 0]
+
+
+def _own_standard_streams(uid: int, terminal: bool) -> None:
+    """Let the command's user open /dev/stdout anew. Terminals and files of the host's, which others
+    use too, keep their owner."""
+    for fd in (0, 1, 2):
+        if terminal or stat.S_ISFIFO(os.fstat(fd).st_mode):
+            try:
+                os.fchown(fd, uid, -1)
+            except OSError:
+                pass  # of another user namespace; the open file works all the same
+
+
+def _wait_for_start(setup: Setup) -> int:
+    """Wait here, not in the trampoline, and run the startContainer hooks; the connection's fd."""
+    setup.channel.send("ready", setup.suspicion)
+    connection, _ = setup.listener._accept()  # type: ignore[attr-defined]
+    setup.listener.close()
+    setup.channel.move(connection)  # from now on "start" is whom to tell
+    hooks.run(setup.spec, "startContainer", setup.container.report("created"))
+    return int(connection)
+
+
+def _become(setup: Setup, image: bytes, kept: int, number: int) -> None:
+    """Execute ``image``, in which the file descriptor ``kept`` has the given number, the first one
+    above those that the command is to have. All others end with the execve."""
+    os.write(setup.image, image)
+    fcntl.fcntl(setup.image, fcntl.F_ADD_SEALS, F_SEAL_ALL)
+    os.close(setup.image)  # a file that is open for writing cannot be executed (ETXTBSY)
+    reader = fcntl.fcntl(setup.image_reader, fcntl.F_DUPFD_CLOEXEC, number + 1)
+    kept = fcntl.fcntl(kept, fcntl.F_DUPFD_CLOEXEC, number + 1)
+    setup.channel.move(fcntl.fcntl(setup.channel.fileno(), fcntl.F_DUPFD_CLOEXEC, number + 1))
+    linux.close_range(number, flags=linux.CLOSE_RANGE_CLOEXEC)
+    os.dup2(kept, number)
+    setup.tell()
+    os.execve(reader, ["minirun-oci init"], {})

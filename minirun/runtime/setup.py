@@ -1,0 +1,57 @@
+"""What the steps of ``create`` work on, in both its halves: create.py and init.py."""
+
+from __future__ import annotations
+
+from minirun.runtime.sync import Channel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from typing import Any
+
+    from minirun.runtime.cgroup import Cgroup
+    from minirun.runtime.container import Container
+    from minirun.runtime.rootfs import Root
+    from minirun.runtime.step import Explainer
+
+
+class Setup:
+    """One container that is being made.
+
+    It is shared by fork(2), not by memory: what a child's step leaves here, the parent never sees.
+    """
+
+    def __init__(self, container: Container, spec: dict[str, Any], cgroup: Cgroup) -> None:
+        self.container = container
+        self.spec = spec
+        self.process: dict[str, Any] = spec["process"]
+        self.cgroup = cgroup
+        self.bundle: str = container.state["bundle"]
+        # what the command line says
+        self.explainer: Explainer | None = None
+        self.console_socket = ""
+        self.preserved = 0  # how many file descriptors above 2 the command is to have
+        self.new_keyring = True
+        # what steps leave behind for later ones
+        self.channel, self.end_of_child = Channel.pair()
+        self.first_child = 0  # its pid
+        self.listener: socket  # what "start" connects to
+        self.root: Root
+        self.null = self.image = self.image_reader = self.last_cap = -1
+        self.master: int | None = None  # of the terminal
+        self.path = self.suspicion = ""  # of the command
+        self.filter, self.filter_flags = b"", 0
+
+    def become_child(self) -> None:
+        """Keep the child's end of the conversation only, and not the parent's lock."""
+        self.channel.close()
+        self.container.unlock()
+        self.channel = self.end_of_child
+
+    def tell(self) -> None:
+        """Let the explainer speak, if there is one, before a step that does not return."""
+        if self.explainer:
+            self.explainer.finish()
+
+    def linux(self, field: str) -> Any:
+        return (self.spec.get("linux") or {}).get(field)
