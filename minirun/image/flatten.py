@@ -40,14 +40,14 @@ def flatten(layers: Sequence[str], directory: str) -> list[str]:
         os.close(root)
 
 
-def apply(layers: Sequence[str], root: int) -> list[Unpacked]:
-    """The same for an open directory. Returns what is known of each layer."""
+def apply(layers: Sequence[str], root: int, *, hashed: bool = False) -> list[Unpacked]:
+    """The same for an open directory. Returns what is known of each layer, its digest if hashed."""
     staging = f".minirun-unpack-{os.urandom(8).hex()}"  # no layer can know it, and so touch it
     status = os.fstat(root)
     os.mkdir(staging, 0o700, dir_fd=root)
     fds: list[int] = []
     try:
-        unpacked = [_unpack(path, root, staging, fds) for path in layers]
+        unpacked = [_unpack(path, root, staging, fds, hashed) for path in layers]
         for fd, result in zip(fds, unpacked, strict=True):
             status = os.fstat(fd) if result.names_root else status
             _merge(fd, root, staging, result)
@@ -59,13 +59,13 @@ def apply(layers: Sequence[str], root: int) -> list[Unpacked]:
     return unpacked
 
 
-def _unpack(path: str, root: int, staging: str, fds: list[int]) -> Unpacked:
+def _unpack(path: str, root: int, staging: str, fds: list[int], hashed: bool) -> Unpacked:
     """Unpack a layer above those that are open in ``fds``, oldest first, and add it to them."""
     name = f"{staging}/{len(fds)}"
     os.mkdir(name, 0o700, dir_fd=root)
     fds.append(tree.open_directory(name, root))
     try:
-        return layer.unpack(path, fds[-1], below=[*fds[-2::-1], root])
+        return layer.unpack(path, fds[-1], below=[*fds[-2::-1], root], hashed=hashed)
     except LayerError as error:
         raise LayerError(f"{path}: {error.message}", hint=error.hint) from error
 

@@ -58,7 +58,7 @@ class Unpacked:
 
     def __init__(self) -> None:
         self.diff_id = ""
-        """The digest of the tar, uncompressed."""
+        """The digest of the tar, uncompressed; "" unless it was to be ``hashed``."""
         self.entries = 0
         """Files, directories included that have no entry of their own."""
         self.whiteouts = 0
@@ -70,14 +70,16 @@ class Unpacked:
         """What the file system or our rules did not let through, for people to read."""
 
 
-def unpack(path: str, root: int, *, below: Sequence[int] | None = ()) -> Unpacked:
+def unpack(
+    path: str, root: int, *, below: Sequence[int] | None = (), hashed: bool = True
+) -> Unpacked:
     """Unpack the layer in a file, compressed or not, into the empty directory open as ``root``.
 
     ``below`` holds the open directories of the layers below, the nearest first; None if they are
     not known yet, and then NeedsBelow is raised where they would matter. Raises LayerError if the
     layer is refused, StoreError if there is no room; what was unpacked so far is then of no use.
     """
-    with open(path, "rb") as blob, Layer(blob) as chunks:
+    with open(path, "rb") as blob, Layer(blob, hashed=hashed) as chunks:
         unpacked = _unpack(chunks, root, below)
         unpacked.diff_id = chunks.diff_id
     return unpacked

@@ -163,7 +163,7 @@ class Snapshots:
                 treecopy.copy_tree(source, root)
             finally:
                 os.close(source)
-        return flatten.apply([blob], root)[0]
+        return flatten.apply([blob], root, hashed=True)[0]
 
     def prune(self, keep: Iterable[Sequence[str]]) -> list[str]:
         """Remove the layers that no image in ``keep`` (their diff_ids) has; returns their names.

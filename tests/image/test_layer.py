@@ -534,7 +534,7 @@ def test_hard_links_to_a_layer_below_are_copies(unpack: Callable[..., Path]) -> 
     assert (root / "h").read_bytes() == b"below"
     assert ((root / "h").stat().st_uid, (root / "h").stat().st_nlink) == (4, 1)
     assert stat.S_IMODE((root / "h").stat().st_mode) == 0o4711
-    for hidden in (whiteout("d/f"), whiteout("d"), directory("d") + opaque("d")):
+    for hidden in (whiteout("d/f"), whiteout("d"), directory("d") + opaque("d"), opaque(".")):
         with pytest.raises(LayerError, match="which does not exist"):
             unpack(tar(file("d/f")), tar(hidden), tar(hardlink("i", "d/f")))
 
