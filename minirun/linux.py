@@ -52,7 +52,6 @@ RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS = 0x1, 0x2, 0x4
 RESOLVE_BENEATH, RESOLVE_IN_ROOT = 0x8, 0x10
 AT_FDCWD, AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH, AT_RECURSIVE = -100, 0x100, 0x1000, 0x8000
 CLOSE_RANGE_CLOEXEC = 4
-RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT = 1, 2, 4
 
 # unshare(2), setns(2)
 CLONE_NEWTIME, CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS = 0x80, 0x20000, 0x2000000, 0x4000000
@@ -66,7 +65,7 @@ PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, PR_CAP_AMBIENT_RAISE = 47, 1, 2
 PR_CAP_AMBIENT_LOWER, PR_CAP_AMBIENT_CLEAR_ALL = 3, 4
 
 # seccomp(2), keyctl(2), statfs(2)
-SECCOMP_SET_MODE_FILTER, SECCOMP_GET_ACTION_AVAIL = 1, 2
+SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_FILTER_FLAG_TSYNC, SECCOMP_FILTER_FLAG_LOG, SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1, 2, 4
 SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 8, 32
 KEYCTL_JOIN_SESSION_KEYRING = 1
@@ -141,7 +140,6 @@ _capset = _prototype("capset", c_void_p, c_void_p)
 _sethostname = _prototype("sethostname", c_void_p, c_ulong)
 _setdomainname = _prototype("setdomainname", c_void_p, c_ulong)
 _syncfs = _prototype("syncfs", c_int)
-_renameat2 = _prototype("renameat2", c_int, c_void_p, c_int, c_void_p, c_uint, path=1)
 _prlimit = _prototype("prlimit", c_int, c_int, c_void_p, c_void_p)
 _fstatfs = _prototype("fstatfs", c_int, c_void_p)
 _signalfd = _prototype("signalfd", c_int, c_void_p, c_int)
@@ -282,15 +280,6 @@ def seccomp(operation: int, flags: int, program: bytes | None = None) -> int:
     return _seccomp(operation, flags, ctypes.byref(_sock_fprog(len(program) // 8, program)))
 
 
-def seccomp_action_available(action: int) -> bool:
-    """seccomp(2), SECCOMP_GET_ACTION_AVAIL: does this kernel know SECCOMP_RET_* ``action``?"""
-    try:
-        _seccomp(SECCOMP_GET_ACTION_AVAIL, 0, action.to_bytes(4, "little"))
-    except OSError:
-        return False
-    return True
-
-
 def bpf(command: int, attributes: Any) -> int:
     """bpf(2): ``attributes`` is a ctypes structure or array, the call's union bpf_attr."""
     return _bpf(command, ctypes.byref(attributes), ctypes.sizeof(attributes))
@@ -316,11 +305,6 @@ def keyctl(operation: int, arg2: Path | None = None, arg3: int = 0, arg4: int = 
 def syncfs(fd: int) -> None:
     """syncfs(2): flush the one file system that ``fd`` is on."""
     _syncfs(fd)
-
-
-def renameat2(old_fd: int, old: Path, new_fd: int, new: Path, flags: int) -> None:
-    """renameat2(2): rename with RENAME_NOREPLACE, _EXCHANGE or _WHITEOUT."""
-    _renameat2(old_fd, _bytes(old), new_fd, _bytes(new), flags)
 
 
 def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:
@@ -395,13 +379,10 @@ fchdir = _observed("fchdir", os.fchdir)
 mkdirat = _observed("mkdirat", os.mkdir)
 mknodat = _observed("mknodat", os.mknod)
 symlinkat = _observed("symlinkat", os.symlink)
-unlinkat = _observed("unlinkat", os.unlink)
 fchownat = _observed("fchownat", os.chown)
-fchmodat = _observed("fchmodat", os.chmod)
 setsid = _observed("setsid", os.setsid)
 setresuid = _observed("setresuid", os.setresuid)
 setresgid = _observed("setresgid", os.setresgid)
-setgroups = _observed("setgroups", os.setgroups)
 dup2 = _observed("dup2", os.dup2)
 kill = _observed("kill", os.kill)
 

@@ -39,7 +39,6 @@ PROPAGATION = {
     "private": linux.MS_PRIVATE, "shared": linux.MS_SHARED, "slave": linux.MS_SLAVE,
     "unbindable": linux.MS_UNBINDABLE,
 }
-SUPERBLOCK = ("sync", "dirsync", "lazytime", "mand", "iversion")  # for the file system's own use
 WITHOUT_EFFECT = ("defaults", "async", "nolazytime", "nomand", "silent", "loud", "noiversion")
 NOT_YET = ("remount", "tmpcopyup", "idmap", "ridmap", "copy-symlink", "src-nofollow",
            "dest-nofollow")
