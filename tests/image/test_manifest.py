@@ -243,6 +243,19 @@ def test_what_could_be_two_things_is_refused(kind, change):
         check(kind, DOCUMENTS[kind](**change))
 
 
+@pytest.mark.parametrize("sent", [m.DOCKER_MANIFEST, m.OCI_INDEX, "text/html"])
+def test_a_document_that_is_sent_as_something_else_is_refused(sent):
+    """IM24: the Content-Type and the document must agree."""
+    with pytest.raises(ManifestError, match="was sent as"):
+        m.check_media_type(a_manifest(), sent, "x")
+
+
+@pytest.mark.parametrize("annotations", [None, [], "x", {"a": 1}, {"a": None}, {"a": "\0"}])
+def test_annotations_are_text(annotations):
+    with pytest.raises(ManifestError, match="malformed annotations"):
+        m.check_descriptor(descriptor(m.OCI_CONFIG, annotations=annotations), "x")
+
+
 def test_the_content_type_may_be_silent_and_the_document_too_but_not_both():
     silent = a_manifest()
     del silent["mediaType"]

@@ -40,13 +40,13 @@ from minirun.image.store import Store
 store, snapshots = Store(sys.argv[2] + "/images"), Snapshots(sys.argv[2] + "/layers")
 try:
     transfer.pull(reference.parse(sys.argv[1]), store, snapshots)
+    with open("/proc/self/status") as status:  # our ru_maxrss is our parent's, if that was larger
+        print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
+    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, flush=True)
 except Error as error:
     sys.exit(render(error))
 except OSError as error:
     sys.exit(f"error: {error}")
-with open("/proc/self/status") as status:  # our own ru_maxrss is our parent's, if that was larger
-    print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
