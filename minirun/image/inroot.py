@@ -26,6 +26,26 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _IN_ROOT = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
 
 
+def clean(name: bytes) -> bytes:
+    """A name as a path from the root: ``b"./a//b/"`` → ``b"a/b"``; the root itself is ``b""``."""
+    parts = [part for part in name.split(b"/") if part and part != b"."]
+    if b".." in parts:
+        parts = _without_climbs(parts)
+    return b"/".join(parts)
+
+
+def _without_climbs(parts: list[bytes]) -> list[bytes]:
+    done: list[bytes] = []
+    for part in parts:
+        if part != b"..":
+            done.append(part)
+        elif done:
+            done.pop()
+        else:
+            raise LayerError("a name that leads out of the root")
+    return done
+
+
 def open_directory(root: int, path: bytes) -> int:
     """The directory that ``path`` leads to. OSError (ENOENT, ENOTDIR, …) if there is none."""
     for _ in range(_TRIES):

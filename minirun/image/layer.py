@@ -29,8 +29,9 @@ import stat
 
 from minirun.errors import ImageError, LayerError, StoreError
 from minirun.image import inroot, tarstream, tree, whiteout
-from minirun.image.attributes import DEFAULT_ACL, set_attributes, take_default_acl
+from minirun.image.attributes import set_attributes
 from minirun.image.compression import Layer
+from minirun.image.filling import Filling
 from minirun.image.pax import shown
 
 TYPE_CHECKING = False
@@ -39,18 +40,14 @@ if TYPE_CHECKING:
 
     from minirun.image.tarstream import Member, Tar
 
-MAX_ENTRIES = 1_000_000
 MAX_WARNINGS = 20
+MAX_COPIED = 1 << 30  # bytes; one entry of a few bytes can copy any file of a layer below
 LARGE = 16 << 20  # bytes of a file for which the free space is looked at beforehand
 _SPECIAL = {
     tarstream.CHARACTER: stat.S_IFCHR,
     tarstream.BLOCK_DEVICE: stat.S_IFBLK,
     tarstream.FIFO: stat.S_IFIFO,
 }
-
-
-class NeedsBelow(Exception):
-    """The layer leans on those below it, so it cannot be unpacked on its own."""
 
 
 class Unpacked:
@@ -98,9 +95,11 @@ def _unpack(chunks: Iterable[bytes], root: int, below: Sequence[int] | None) -> 
                 ) from error
             except OSError as error:
                 raise _explained(error, member, root) from error
-        unpacker.leave()
+        unpacker.at.leave()
     finally:
-        unpacker.close()
+        unpacker.at.close()
+    unpacker.result.entries = unpacker.at.files
+    unpacker.result.leans = unpacker.at.leans
     return unpacker.result
 
 
@@ -123,23 +122,20 @@ def _no_space(member: Member, root: int) -> StoreError:
 class _Unpacker:
     def __init__(self, root: int, below: Sequence[int] | None) -> None:
         self.result = Unpacked()
+        self.at = Filling(root, below)
         self._root = root
-        self._below = below
-        self._path: bytes | None = None  # the directory that entries are being put into
-        self._fd = -1
-        self._times = (0, 0)
-        self._default_acl: bytes | None = None
+        self._copied = 0  # bytes from layers below
 
     def add(self, member: Member, tar: Tar) -> None:
-        self._count()
-        path = clean(member.name)
+        self.at.count()
+        path = inroot.clean(member.name)
         if whiteout.PREFIX in path and self._add_reserved(path, member):
             return
         if not path:
             self._add_root(member)
             return
         parent, _, name = path.rpartition(b"/")
-        self._enter(parent)
+        self.at.enter(parent)
         if member.kind == tarstream.FILE:
             self._add_file(name, member, tar)
         elif member.kind == tarstream.DIRECTORY:
@@ -153,93 +149,24 @@ class _Unpacker:
         else:
             self._add_special(name, member)
 
-    def _count(self) -> None:
-        self.result.entries += 1
-        if self.result.entries > MAX_ENTRIES:
-            raise LayerError(f"more than {MAX_ENTRIES} files in one layer")
-
-    # --- the directory that is being filled -----------------------------------------------------
-
-    def _enter(self, path: bytes) -> None:
-        """Make ``path`` the current directory. Entries of one directory come in a row, mostly."""
-        if path == self._path:
-            return
-        self.leave()
-        try:
-            self._fd = inroot.open_directory(self._root, path)
-        except (FileNotFoundError, NotADirectoryError):
-            self._fd = inroot.make_directories(self._root, path, self._make_parent)
-        self._path = path
-        status = os.fstat(self._fd)
-        self._times = (status.st_atime_ns, status.st_mtime_ns)
-        self._default_acl = take_default_acl(self._fd)
-
-    def leave(self) -> None:
-        """Put back the times, which filling the directory changed, and its default ACL."""
-        if self._path is not None:
-            if self._default_acl is not None:
-                os.setxattr(self._fd, DEFAULT_ACL, self._default_acl)
-            os.utime(self._fd, ns=self._times)
-            self.close()
-
-    def close(self) -> None:
-        if self._path is not None:
-            self._path = None
-            os.close(self._fd)
-
-    def _make_parent(self, fd: int, path: list[bytes]) -> None:
-        """A directory that has no entry (yet) looks as in the layers below, or is root's."""
-        name = path[-1]
-        if name.startswith(whiteout.PREFIX):
-            raise LayerError("a name that is reserved for whiteouts")
-        self._count()
-        before = os.fstat(fd)
-        tree.remove(name, fd)
-        os.mkdir(name, 0o700, dir_fd=fd)
-        os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
-        new = tree.open_directory(name, fd)
-        try:
-            os.chmod(new, 0o755)
-            self._look_as_below(new, b"/".join(path))
-        finally:
-            os.close(new)
-
-    def _look_as_below(self, new: int, path: bytes) -> None:
-        found = self._find_below(path)
-        if found is None:
-            return
-        try:
-            if stat.S_ISDIR(os.fstat(found).st_mode):
-                with tree.Walk(found) as old:
-                    tree.copy_attributes(old.fd, new)
-        finally:
-            os.close(found)
-
-    def _find_below(self, path: bytes) -> int | None:
-        if self._below is None:
-            raise NeedsBelow
-        found = whiteout.find(self._below, path)
-        self.result.leans |= found is not None
-        return found
-
     # --- entries, by their types ----------------------------------------------------------------
 
     def _add_root(self, member: Member) -> None:
         if member.kind != tarstream.DIRECTORY:
             raise LayerError("the root can only be a directory")
-        self._enter(b"")
-        self._warn(member, set_attributes(self._fd, member))
-        self._times = (member.mtime, member.mtime)
+        self.at.enter(b"")
+        self._warn(member, set_attributes(self.at.fd, member))
+        self.at.keep(member.mtime)
         self.result.names_root = True
 
     def _add_directory(self, name: bytes, member: Member) -> None:
         try:
-            os.mkdir(name, 0o700, dir_fd=self._fd)
+            os.mkdir(name, 0o700, dir_fd=self.at.fd)
         except FileExistsError:
-            if not tree.is_directory(tree.lstat(name, self._fd)):
-                tree.remove(name, self._fd)
-                os.mkdir(name, 0o700, dir_fd=self._fd)
-        fd = tree.open_directory(name, self._fd)
+            if not tree.is_directory(tree.lstat(name, self.at.fd)):
+                tree.remove(name, self.at.fd)
+                os.mkdir(name, 0o700, dir_fd=self.at.fd)
+        fd = tree.open_directory(name, self.at.fd)
         try:
             self._warn(member, set_attributes(fd, member))
         finally:
@@ -247,7 +174,7 @@ class _Unpacker:
 
     def _add_file(self, name: bytes, member: Member, tar: Tar) -> None:
         if member.stored > LARGE:
-            free = os.fstatvfs(self._fd)
+            free = os.fstatvfs(self.at.fd)
             if member.stored > free.f_bavail * free.f_frsize:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fd = self._new_file(name)
@@ -265,27 +192,27 @@ class _Unpacker:
 
     def _new_file(self, name: bytes) -> int:
         try:
-            return os.open(name, tree.NEW_FILE, 0o600, dir_fd=self._fd)
+            return os.open(name, tree.NEW_FILE, 0o600, dir_fd=self.at.fd)
         except FileExistsError:
-            tree.remove(name, self._fd)
-            return os.open(name, tree.NEW_FILE, 0o600, dir_fd=self._fd)
+            tree.remove(name, self.at.fd)
+            return os.open(name, tree.NEW_FILE, 0o600, dir_fd=self.at.fd)
 
     def _add_symlink(self, name: bytes, member: Member) -> None:
         try:
-            os.symlink(member.linkname, name, dir_fd=self._fd)
+            os.symlink(member.linkname, name, dir_fd=self.at.fd)
         except FileExistsError:
-            tree.remove(name, self._fd)
-            os.symlink(member.linkname, name, dir_fd=self._fd)
+            tree.remove(name, self.at.fd)
+            os.symlink(member.linkname, name, dir_fd=self.at.fd)
         self._set_unopened(name, member)
 
     def _add_special(self, name: bytes, member: Member) -> None:
-        tree.remove(name, self._fd)
+        tree.remove(name, self.at.fd)
         device = os.makedev(member.major, member.minor)
-        os.mknod(name, _SPECIAL[member.kind] | 0o600, device, dir_fd=self._fd)
+        os.mknod(name, _SPECIAL[member.kind] | 0o600, device, dir_fd=self.at.fd)
         self._set_unopened(name, member)
 
     def _set_unopened(self, name: bytes, member: Member) -> None:
-        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=self._fd)
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=self.at.fd)
         try:
             self._warn(member, set_attributes(tree.handle(fd), member))
         finally:
@@ -293,7 +220,7 @@ class _Unpacker:
 
     def _add_hard_link(self, name: bytes, member: Member) -> None:
         """The entry it links to has said all else there is to say."""
-        path = clean(member.linkname)
+        path = inroot.clean(member.linkname)
         parent, _, target = path.rpartition(b"/")
         try:
             fd = inroot.open_directory(self._root, parent)
@@ -302,25 +229,27 @@ class _Unpacker:
             return
         try:
             status = tree.lstat(target, fd)
-            if status is None or _is_reserved(path):
+            if status is None or whiteout.is_reserved(path):
                 self._copy_from_below(name, path, member)
-            elif not _same_file(status, tree.lstat(name, self._fd)):
-                tree.remove(name, self._fd)
-                os.link(target, name, src_dir_fd=fd, dst_dir_fd=self._fd, follow_symlinks=False)
+            elif not _same_file(status, tree.lstat(name, self.at.fd)):
+                tree.remove(name, self.at.fd)
+                os.link(target, name, src_dir_fd=fd, dst_dir_fd=self.at.fd, follow_symlinks=False)
         finally:
             os.close(fd)
 
     def _copy_from_below(self, name: bytes, path: bytes, member: Member) -> None:
-        found = None if _is_reserved(path) else self._find_below(path)
+        found = None if whiteout.is_reserved(path) else self.at.find_below(path)
         if found is None:
             raise LayerError(f"a hard link to {shown(member.linkname)}, which does not exist")
         try:
-            if not stat.S_ISREG(os.fstat(found).st_mode):
+            status = os.fstat(found)
+            self._copied += status.st_size
+            if not stat.S_ISREG(status.st_mode) or self._copied > MAX_COPIED:
                 raise LayerError(f"a hard link to {shown(member.linkname)}, in a layer below")
             source = os.open(tree.handle(found), os.O_RDONLY)
             try:
-                tree.remove(name, self._fd)
-                tree.copy_file(source, name, self._fd)
+                tree.remove(name, self.at.fd)
+                tree.copy_file(source, name, self.at.fd)
             finally:
                 os.close(source)
         finally:
@@ -331,24 +260,24 @@ class _Unpacker:
     def _add_reserved(self, path: bytes, member: Member) -> bool:
         """Deal with a name that is reserved; False if it only looks like one (``a.wh.b``)."""
         parent, _, name = path.rpartition(b"/")
-        if not _is_reserved(path):
+        if not whiteout.is_reserved(path):
             return False
         if path.partition(b"/")[0] in whiteout.AUFS:
             return True
-        if _is_reserved(parent) or not _can_be_whiteout(member):
+        if whiteout.is_reserved(parent) or not _can_be_whiteout(member):
             raise LayerError("a name that is reserved for whiteouts")
         if name == whiteout.OPAQUE:
-            self._enter(parent)
-            whiteout.make_opaque(self._fd)
+            self.at.enter(parent)
+            whiteout.make_opaque(self.at.fd)
             self.result.whiteouts += 1
         else:
             hidden = whiteout.hidden_name(name)
-            self._enter(parent)
+            self.at.enter(parent)
             self._hide(hidden)
         return True
 
     def _hide(self, name: bytes) -> None:
-        whiteout.hide(name, self._fd)
+        whiteout.hide(name, self.at.fd)
         self.result.whiteouts += 1
 
     def _warn(self, member: Member, warnings: list[str]) -> None:
@@ -364,30 +293,6 @@ def _write(fd: int, piece: memoryview) -> None:
 
 def _same_file(one: os.stat_result, other: os.stat_result | None) -> bool:
     return other is not None and os.path.samestat(one, other)
-
-
-def clean(name: bytes) -> bytes:
-    """A name as a path from the root: ``b"./a//b/"`` → ``b"a/b"``; the root itself is ``b""``."""
-    parts = [part for part in name.split(b"/") if part and part != b"."]
-    if b".." in parts:
-        parts = _without_climbs(parts)
-    return b"/".join(parts)
-
-
-def _without_climbs(parts: list[bytes]) -> list[bytes]:
-    done: list[bytes] = []
-    for part in parts:
-        if part != b"..":
-            done.append(part)
-        elif done:
-            done.pop()
-        else:
-            raise LayerError("a name that leads out of the root")
-    return done
-
-
-def _is_reserved(path: bytes) -> bool:
-    return path.startswith(whiteout.PREFIX) or b"/" + whiteout.PREFIX in path
 
 
 def _can_be_whiteout(member: Member) -> bool:

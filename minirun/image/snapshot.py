@@ -92,7 +92,7 @@ class Snapshots:
         can be unpacked at the same time; those that lean on what is below return None, and are to
         be added again once the others are there. Raises LayerError, DigestError, StoreError.
         """
-        from minirun.image import layer
+        from minirun.image.filling import NeedsBelow
 
         os.makedirs(self.root, mode=0o700, exist_ok=True)
         key = _hex(diff_ids[-1] if alone else chain_id(diff_ids))
@@ -109,7 +109,7 @@ class Snapshots:
                     tree.rmtree(partial)
             except BaseException as error:
                 tree.rmtree(partial)
-                if isinstance(error, layer.NeedsBelow):
+                if isinstance(error, NeedsBelow):
                     return None
                 raise
         return found
@@ -152,10 +152,11 @@ class Snapshots:
     def _unpack_whole(
         self, blob: str, below: Sequence[str] | None, root: int, obstacle: str
     ) -> Unpacked:
-        from minirun.image import flatten, layer, treecopy
+        from minirun.image import flatten, treecopy
+        from minirun.image.filling import NeedsBelow
 
         if below is None:
-            raise layer.NeedsBelow
+            raise NeedsBelow
         self._warn(f"{self.root}: overlayfs cannot be used here ({obstacle}), so layers are copied")
         for path in self._stack(below):  # one at most: it holds what is below it too
             source = tree.open_directory(path)

@@ -43,6 +43,11 @@ OVERLAY_OPAQUE = "trusted.overlay.opaque"
 # --- in an unpacked layer: files ----------------------------------------------------------------
 
 
+def is_reserved(path: bytes) -> bool:
+    """Some part of a path is a name that only a whiteout may have."""
+    return path.startswith(PREFIX) or b"/" + PREFIX in path
+
+
 def hidden_name(name: bytes) -> bytes:
     """``b".wh.NAME"`` → ``b"NAME"``. LayerError if there can be no such file to hide."""
     hidden = name[len(PREFIX) :]

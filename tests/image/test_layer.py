@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minirun.errors import LayerError
-from minirun.image import flatten, layer
+from minirun.image import filling, flatten, layer
 from tests.image import hostile
 from tests.image.hostile import directory, file, hardlink, opaque, symlink, tar, whiteout
 from tests.image.trees import Overlay, Picture, for_overlay, gnu_tar, picture
@@ -385,7 +385,7 @@ def test_names_that_are_too_long(unpack: Callable[..., Path], name: str) -> None
 
 def test_too_many_entries(unpack: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """IM17: directories count that have no entry of their own."""
-    monkeypatch.setattr(layer, "MAX_ENTRIES", 100)
+    monkeypatch.setattr(filling, "MAX_FILES", 100)
     for entries in ([file(str(n)) for n in range(101)], [file(f"{n}/a/b/c") for n in range(26)]):
         with pytest.raises(LayerError, match="more than 100 files"):
             unpack(tar(*entries))
@@ -537,6 +537,18 @@ def test_hard_links_to_a_layer_below_are_copies(unpack: Callable[..., Path]) -> 
     for hidden in (whiteout("d/f"), whiteout("d"), directory("d") + opaque("d"), opaque(".")):
         with pytest.raises(LayerError, match="which does not exist"):
             unpack(tar(file("d/f")), tar(hidden), tar(hardlink("i", "d/f")))
+
+
+def test_hard_links_copy_no_more_than_the_limit(
+    unpack: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IM17: the file below may be all hole, and cost its layer nothing."""
+    monkeypatch.setattr(layer, "MAX_COPIED", 2_000_000)
+    records = [("GNU.sparse.map", b"0,3"), ("GNU.sparse.size", b"1000000")]
+    with pytest.raises(LayerError, match="in a layer below"):
+        unpack(
+            tar(hostile.pax(records) + file("f")), tar(*(hardlink(f"h{n}", "f") for n in range(3)))
+        )
 
 
 names = st.sampled_from("abc")
