@@ -75,7 +75,8 @@ def v1_settings(devices: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """What to write to which file of v1: (file, value).
 
     v1 has a default and exceptions from it, and no exceptions from exceptions; what would need
-    them is refused, since v1 itself would let the device through without a word.
+    them is refused, since v1 itself would let the device through without a word. Only that a node
+    can be made (m) is let be: Docker denies c 10:229 after all, and no node of it can be opened.
     """
     writes: list[tuple[str, str]] = []
     default = True
@@ -86,6 +87,7 @@ def v1_settings(devices: list[dict[str, Any]]) -> list[tuple[str, str]]:
             default, exceptions = allow, {}
             writes = [("devices.allow" if allow else "devices.deny", "a")]
             continue
+        harmless = set() if default else {"m"}
         for each in ("b", "c") if kind == "a" else (kind,):
             key = each, major, minor
             if allow != default:
@@ -94,7 +96,7 @@ def v1_settings(devices: list[dict[str, Any]]) -> list[tuple[str, str]]:
             for other, kinds in exceptions.items():
                 if _covers(key, other):
                     kinds -= set(access)
-                elif _covers(other, key) and kinds & set(access):
+                elif _covers(other, key) and kinds & set(access) - harmless:
                     raise SpecError(
                         f"linux.resources.devices: cgroup v1 cannot make {each} {major}:{minor} "
                         f"differ from the rest of {other[1]}:{other[2]}"
