@@ -104,16 +104,16 @@ def test_a_size_that_is_off_by_one_is_refused(store, change):
 
 
 def test_no_more_is_read_than_was_announced(store):
-    """IM21, RG09: an endless answer ends at the first byte too many."""
+    """IM21, RG09: an answer without end is left at the first byte too many."""
     given = []
 
-    def endless(offset):
-        while True:
+    def long(offset):
+        for _ in range(1000):
             given.append(1)
             yield b"x" * 100
 
     with store.hold(), pytest.raises(DigestError):
-        store.ingest(descriptor(b"x" * 150), endless)
+        store.ingest(descriptor(b"x" * 150), long)
     assert len(given) == 2
 
 
