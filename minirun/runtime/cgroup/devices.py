@@ -96,7 +96,7 @@ def v1_settings(devices: list[dict[str, Any]]) -> list[tuple[str, str]]:
             for other, kinds in exceptions.items():
                 if _covers(key, other):
                     kinds -= set(access)
-                elif _covers(other, key) and kinds & set(access) - harmless:
+                elif _overlap(other, key) and kinds & set(access) - harmless:
                     raise SpecError(
                         f"linux.resources.devices: cgroup v1 cannot make {each} {major}:{minor} "
                         f"differ from the rest of {other[1]}:{other[2]}"
@@ -112,6 +112,12 @@ def v1_settings(devices: list[dict[str, Any]]) -> list[tuple[str, str]]:
 def _covers(wide: tuple[str, int, int], narrow: tuple[str, int, int]) -> bool:
     return wide[0] == narrow[0] and all(
         w in (ANY, n) for w, n in zip(wide[1:], narrow[1:], strict=True)
+    )
+
+
+def _overlap(one: tuple[str, int, int], two: tuple[str, int, int]) -> bool:
+    return one[0] == two[0] and all(
+        a == b or ANY in (a, b) for a, b in zip(one[1:], two[1:], strict=True)
     )
 
 
