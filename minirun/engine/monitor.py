@@ -30,28 +30,17 @@ CAUGHT = [number for number in range(1, 65) if number not in KEPT]
 
 
 class Signals:
-    """From now on signals wait to be read. Programs that we start begin with none blocked.
-
-    What is ignored stays so: under nohup(1), a SIGHUP is not for the container either.
-    """
+    """From now on signals wait to be read. Programs that we start begin with none blocked."""
 
     def __init__(self) -> None:
-        ignored = ignored_signals()
-        caught = [number for number in CAUGHT if not ignored >> (number - 1) & 1]
-        linux.sigprocmask(SIG_BLOCK, caught)
-        self.fd = linux.signalfd(caught)
+        linux.sigprocmask(SIG_BLOCK, CAUGHT)
+        self.fd = linux.signalfd(CAUGHT)
 
     def read(self) -> list[int]:
         """The numbers of the signals that came; waits for the first."""
         data = os.read(self.fd, SIGNALFD_SIGINFO * 16)
         records = range(0, len(data), SIGNALFD_SIGINFO)
         return [int.from_bytes(data[start : start + 4], "little") for start in records]
-
-
-def ignored_signals() -> int:
-    """The signals that this process ignores, as a mask. proc_pid_status(5)"""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        return next(int(line[7:], 16) for line in file if line.startswith("SigIgn:"))
 
 
 def attend(child: int, signals: Signals, terminal: Terminal | None = None) -> int:

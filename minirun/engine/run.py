@@ -212,5 +212,4 @@ def clean_up(job: Run, code: int) -> None:
     shell:  umount rootfs; rm -r /var/lib/minirun/containers/$ID
     man:    umount(8)
     """
-    os.chdir("/")
     job.state.finish(job.container, code)

@@ -57,22 +57,25 @@ class State:
         return self.store.images()
 
     def seed(self) -> bool:
-        """Put the embedded images into a store that is new; whether it was."""
-        if os.path.exists(self.paths.images + "/index.json"):
+        """Put the embedded images into the store, once in its life; whether that was now."""
+        mark = self.paths.lib + "/seeded"
+        if os.path.exists(mark):
             return False
         from minirun.image import embedded
 
-        return bool(embedded.seed(self.store))
+        images = embedded.seed(self.store)
+        with open(mark, "w", encoding="utf-8"):
+            return bool(images)
 
     def lowers(self, image: Image) -> list[str]:
         """The image's layers as directories, the newest first; unpacked now, if not before."""
         try:
             return self.snapshots.lowers(image.config)
         except NotFound:
+            from minirun.image import fetch
+
             with self.store.hold():
-                for count, layer in enumerate(image.layers, 1):
-                    blob = self.store.blob_path(layer["digest"])
-                    self.snapshots.add(blob, image.diff_ids[:count])
+                fetch.unpack(self.store, self.snapshots, image.manifest, image.config)
         return self.snapshots.lowers(image.config)
 
     def remove_image(self, name: str, *, force: bool = False) -> list[str]:
@@ -84,7 +87,9 @@ class State:
                 f"{name}: container {users[0].id[:12]} uses the image", hint="minirun rm, or rmi -f"
             )
         events = self.store.remove(name, force=force)
-        self.prune_layers()
+        if guard := self.store.sweeping_if_idle():  # else the next rmi or prune does it
+            with guard:
+                self._prune_layers()
         return events
 
     def prune_images(self, *, everything: bool) -> tuple[list[str], int]:
@@ -97,15 +102,15 @@ class State:
                 if image.id not in used and image.name:
                     events += self.store.remove(image.name)
         pruned, freed = self.store.prune()
-        self.prune_layers()
+        with self.store.sweeping():
+            self._prune_layers()
         return events + pruned, freed
 
-    def prune_layers(self) -> None:
+    def _prune_layers(self) -> None:
         """Remove the unpacked layers that no image and no container needs."""
-        with self.store.sweeping():
-            keep = [image.diff_ids for image in self.store.images()]
-            keep += [c.record["diffIds"] for c in self.containers.all() if "diffIds" in c.record]
-            self.snapshots.prune(keep)
+        keep = [image.diff_ids for image in self.store.images()]
+        keep += [c.record["diffIds"] for c in self.containers.all() if "diffIds" in c.record]
+        self.snapshots.prune(keep)
 
     def remove_container(self, name: str, *, force: bool = False) -> None:
         container = self.containers.find(name)

@@ -167,7 +167,9 @@ def test_signals_sent_to_minirun_are_passed_on(screen, number):
 
 
 def test_the_last_words_are_not_lost(screen):
+    """Also of a program that ends while nobody reads: what waits in the terminal comes out."""
     one = screen("-it", "tiny", "sh", "-c", "seq 20000; echo the end")
+    time.sleep(2)
     one.expect("\r\n20000\r\nthe end\r\n")
     assert one.finish() == 0
 
