@@ -58,6 +58,13 @@ class Blobs:
         self.create()
         return lock.exclusive(self._blobs, wait=wait)
 
+    def sweeping_if_idle(self) -> lock.Lock | None:
+        """As ``sweeping``, but None at once if somebody holds: what is left goes another time."""
+        try:
+            return self.sweeping(wait=0)
+        except StoreError:
+            return None
+
     def blob_path(self, digest: str) -> str:
         """Where the blob is, or would be. ``digest`` has passed manifest.check_digest."""
         algorithm, _, encoded = digest.partition(":")

@@ -190,12 +190,9 @@ class Store(Blobs):
 
     def sweep_if_idle(self) -> None:
         """Delete the blobs that no image needs, unless somebody holds some."""
-        try:
-            guard = self.sweeping(wait=0)
-        except StoreError:
-            return
-        with guard:
-            self._sweep()
+        if guard := self.sweeping_if_idle():
+            with guard:
+                self._sweep()
 
     def _sweep(self) -> int:
         """Delete every blob that no image reaches. If one cannot be read, nothing is deleted."""

@@ -140,6 +140,18 @@ def test_a_second_pull_asks_for_the_manifest_only(fake, pull):
     assert [r.target for r in fake.requests] == [f"/v2/{REPOSITORY}/manifests/1"]
 
 
+@pytest.mark.parametrize("damage", [b"", b"short"])
+def test_a_second_pull_mends_what_is_damaged(fake, pull, damage):
+    """CR14: a layer, a config and a manifest that were cut short."""
+    image = an_image(fake) and pull()
+    damaged = (image.descriptor, image.manifest["config"], *image.layers)
+    for blob in damaged:
+        Path(pull.store.blob_path(blob["digest"])).write_bytes(damage)
+    pull()
+    for blob in damaged:
+        assert digest_of(pull.store.read(blob["digest"])) == blob["digest"]
+
+
 def test_what_another_image_brought_is_not_fetched_again(fake, pull):
     an_image(fake)
     an_image(fake, (*TWO_LAYERS, layer(file("three", "3"))), tag="2")
