@@ -41,7 +41,7 @@ class State:
     def snapshots(self) -> Snapshots:
         from minirun.image.snapshot import Snapshots
 
-        return Snapshots(self.paths.layers)
+        return Snapshots(self.paths.layers, warn)
 
     def image(self, name: str) -> Image:
         """The image of that name, digest or id. The embedded ones are built when first needed."""
