@@ -24,3 +24,10 @@ def ours(bundle: Bundle) -> Bundle:
     if bundle.runtime != "minirun-oci":
         pytest.skip("only of minirun-oci")
     return bundle
+
+
+@pytest.fixture
+def tidy(bundle: Bundle, request: pytest.FixtureRequest) -> None:
+    """Our runtime leaves nothing behind; what the others leave is their business."""
+    if bundle.runtime == "minirun-oci":
+        request.getfixturevalue("residue")

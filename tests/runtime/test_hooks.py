@@ -38,7 +38,7 @@ def test_order_and_states(ours):
 
 
 @pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer"])
-def test_a_hook_that_fails_fails_create(bundle, kind, residue):
+def test_a_hook_that_fails_fails_create(bundle, kind, tidy):
     hook(bundle, kind, "exit 3")
     if bundle.runtime == "minirun-oci":
         assert f"{kind} hook /bin/sh exited with 3" in bundle.refused("true")
@@ -55,6 +55,8 @@ def test_a_start_container_hook_that_fails_fails_start(bundle):
 
 
 def test_a_poststop_hook_that_fails_is_a_warning(bundle):
+    if bundle.runtime == "runc":
+        pytest.skip("runc 1.1.5 leaves out the hooks behind the one that failed")
     marker = bundle.directory / "marker"
     hook(bundle, "poststop", "exit 3")
     hook(bundle, "poststop", f"touch {marker}")

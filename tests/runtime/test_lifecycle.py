@@ -21,7 +21,7 @@ def fds_of(pid: int) -> dict[str, str]:
     return found
 
 
-def test_life(bundle, residue):
+def test_life(bundle, tidy):
     bundle.config["annotations"] = {"org.example.key": "value"}
     bundle.create("sh", "-c", "echo started > /tmp/x; sleep 60")
     state = bundle.state()
@@ -117,7 +117,7 @@ def test_detached_run(bundle):
     assert bundle.state()["status"] == "running"
 
 
-def test_delete_force_kills(bundle, residue):
+def test_delete_force_kills(bundle, tidy):
     bundle.run("sh", "-c", "sleep 61 & sleep 60", options=("-d",))
     bundle.oci("delete", "--force", bundle.id, check=True)
     assert bundle.listed() == []
