@@ -17,6 +17,7 @@ SHARED = {
     "minirun",
     "minirun.__version__",
     "minirun.errors",
+    "minirun.explain",
     "minirun.linux",
     "minirun.defaults",
     "minirun.seccomp_profile",

@@ -35,5 +35,5 @@ def pull_image(state: State, name: str, options: Mapping[str, Any]) -> Image:
         wanted=platform.parse(wanted) if wanted else None,
         tls_verify=options.get("tls_verify") is not False,
         progress=progress.choose(sys.stderr, quiet=quiet),
-        explain=narrator.heard if narrator.mode else None,
+        explain=narrator.tell if narrator.mode else None,
     )

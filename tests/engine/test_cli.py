@@ -25,10 +25,8 @@ FLAGS_OF_DOCKER = {  # `run` in tutorials: the 46 flags that cover 97.6 % of 3,3
 
 def test_the_examples_in_the_docstrings():
     from minirun.image import bundle
-    from minirun.teach import explain
 
-    for module in (explain, bundle):
-        assert doctest.testmod(module).failed == 0
+    assert doctest.testmod(bundle).failed == 0
 
 
 def test_every_flag_that_tutorials_use_works_or_is_refused_with_a_reason():

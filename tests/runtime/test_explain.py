@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from minirun import linux
-from minirun.runtime import create, explain, init, step
+from minirun import explain, linux
+from minirun.runtime import create, init
 from tests.runtime.test_run import with_user_namespace
 
 ALL_STEPS = (*create.STEPS, *init.FIRST_STEPS, *init.STEPS)
@@ -77,7 +77,7 @@ def test_a_step_that_fails_is_told_and_named(ours):
 
 @pytest.mark.parametrize("each", ALL_STEPS, ids=lambda each: each.__name__)
 def test_docstrings_have_the_fixed_form(each):
-    found = step.fields(each)
+    found = explain.fields(each)
     assert found["about"].endswith((".", "…")) and found["why"] and found["man"]
     assert re.fullmatch(r"([\w-]+\(\d\w*\)(?: \(\w+\))?(, )?)+", found["man"]), found["man"]
 
@@ -106,6 +106,7 @@ def test_fields_may_go_on():
         shell:  do
         """
 
-    assert step.fields(example) == {
-        "step": "example", "about": "Do it.", "why": "because of this", "shell": "do"
+    assert explain.fields(example) == {
+        "step": "example", "about": "Do it.", "why": "because of this", "shell": "do",
+        "man": "",
     }  # fmt: skip

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from minirun import linux
+from minirun import explain, linux
 from minirun.engine import run as engine_run
 from minirun.image import transfer
-from minirun.teach.explain import Narrator, parse
+from minirun.teach.explain import Narrator
 
 STEPS = [
     engine_run.find_image,
@@ -23,7 +23,7 @@ STEPS = [
 
 @pytest.mark.parametrize("step", [*STEPS, *transfer.STEPS], ids=lambda step: step.__name__)
 def test_every_step_says_why_how_and_where_to_read_more(step):
-    story = parse(step.__doc__)
+    story = explain.fields(step)
     assert all(story.values()), story
     assert len(story["about"]) < 200
 
