@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 
 from minirun.errors import ImageError
+from minirun.image import lock
 from minirun.image.manifest import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 
 TYPE_CHECKING = False
@@ -52,8 +53,8 @@ def _canonical(recipe: str) -> str:
 
 def _add(store: Store, recipe: str) -> Image:
     """One layer, a config that names it, a manifest that names both, and a name for that."""
-    data = build_layer(recipe)
     with store.hold():
+        data = _build_layer(recipe, os.path.join(store.root, "embedded"))
         layer = store.put(OCI_LAYER, data)
         config = store.put(OCI_CONFIG, _json(_config(recipe, layer["digest"])))
         manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST}
@@ -79,13 +80,21 @@ def _config(recipe: str, diff_id: str) -> dict[str, Any]:
     }
 
 
-def build_layer(recipe: str) -> bytes:
-    """Run the recipe in an empty directory, and pack what it made."""
-    import tempfile
+def _build_layer(recipe: str, root: str) -> bytes:
+    """Run the recipe in the directory ``root``, and pack what it made; ``root`` is gone then.
 
-    with tempfile.TemporaryDirectory(prefix="minirun-") as root:
-        _build(recipe, root)
-        return pack(root)
+    What a process that was killed here left is removed first, and nobody else builds meanwhile.
+    """
+    from minirun.image.tree import rmtree
+
+    with lock.exclusive(os.path.join(RECIPES, recipe)):
+        rmtree(root)
+        os.mkdir(root)
+        try:
+            _build(recipe, root)
+            return pack(root)
+        finally:
+            rmtree(root)
 
 
 def _build(recipe: str, root: str) -> None:

@@ -150,3 +150,11 @@ def test_skopeo_reads_the_store(minirun, plain):
     store = minirun.root / "lib/images"
     seen = json.loads(run("skopeo", "inspect", f"oci:{store}:{plain.host}/public/layers30:latest"))
     assert len(seen["Layers"]) == 30
+
+
+def test_the_embedded_image_is_there_whatever_came_first(minirun, plain):
+    minirun.ok("pull", "-q", f"{plain.host}/public/busybox")
+    assert minirun.ok("run", "--rm", "--pull", "never", "tiny", "echo", "here") == "here\n"
+    assert "localhost/tiny" in minirun.ok("images")
+    minirun.ok("rmi", "tiny")
+    assert "tiny" not in minirun.ok("images")
