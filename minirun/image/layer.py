@@ -106,7 +106,8 @@ def _unpack(chunks: Iterable[bytes], root: int, below: Sequence[int] | None) -> 
 def _explained(error: OSError, member: Member, root: int) -> ImageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return _no_space(member, root)
-    return LayerError(f"{shown(member.name)}: {os.strerror(error.errno or 0)}")
+    hint = "run it as root" if error.errno == errno.EPERM and os.geteuid() else None
+    return LayerError(f"{shown(member.name)}: {os.strerror(error.errno or 0)}", hint=hint)
 
 
 def _no_space(member: Member, root: int) -> StoreError:

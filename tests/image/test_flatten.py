@@ -108,6 +108,26 @@ def test_no_directory(tmp_path: Path, good: str) -> None:
     assert not (tmp_path / "root").exists()
 
 
+def test_who_may_not_give_files_away_is_told_so(tmp_path: Path) -> None:
+    written(tmp_path / "l", tar(file("f", uid=1)))
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.chdir(tmp_path)
+            os.chmod(".", 0o777)
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            os.mkdir("root")
+            flatten.flatten(["l"], "root")
+        except LayerError as error:
+            os._exit(0 if error.hint == "run it as root" else 2)
+        finally:
+            os._exit(3)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert os.listdir(tmp_path / "root") == []
+
+
 def test_a_mount_that_knows_no_whiteouts(tmp_path: Path, good: str) -> None:
     """On an overlay nobody may make a device 0:0: so a layer is unpacked without any."""
     for name in ("lower", "upper", "work", "merged"):
