@@ -2,6 +2,8 @@
 
     ROOT/<hex>              an unpacked layer, as overlayfs wants it; named by its diff_id, or, if
                             it leans on the layers below it (layer.py), by its chain ID
+    ROOT/<hex>.base, .above one that hides files of those below it: as a base it has nothing to
+                            hide, and another image may have the same layer above others
     ROOT/<hex>.whole        where there is no overlayfs: a layer with all that is below it, merged
     ROOT/<name>.partial     one that is being unpacked, locked by who does it
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from minirun.image.layer import Unpacked
 
 UNNAMED = "trusted.overlay.minirun.unnamed"  # overlayfs hides it, as all that begin like this
-WHOLE, PARTIAL = ".whole", ".partial"
+BASE, ABOVE, WHOLE, PARTIAL = ".base", ".above", ".whole", ".partial"
 WAIT = 3600.0  # seconds; somebody else may be unpacking a large layer
 
 
@@ -54,8 +56,9 @@ class Snapshots:
     def find(self, diff_ids: Sequence[str]) -> str | None:
         """The directory of the last layer of ``diff_ids``, or None if it must be unpacked."""
         path = f"{self.root}/{_hex(diff_ids[-1])}"
-        if os.path.isdir(path):
-            return path
+        for candidate in (path, path + (ABOVE if diff_ids[:-1] else BASE)):
+            if os.path.isdir(candidate):
+                return candidate
         path = f"{self.root}/{_hex(chain_id(diff_ids))}"
         for candidate in (path, path + WHOLE):
             if os.path.isdir(candidate):
@@ -129,9 +132,7 @@ class Snapshots:
             self._warn(warning)
         self._tell(unpacked)
         linux.syncfs(root)  # or a power cut could leave a layer with its name, but without content
-        if obstacle:
-            return f"{self.root}/{_hex(chain_id(diff_ids))}{WHOLE}"
-        return f"{self.root}/{_hex(chain_id(diff_ids) if unpacked.leans else diff_ids[-1])}"
+        return f"{self.root}/{_name(diff_ids, unpacked, whole=bool(obstacle))}"
 
     def _unpack_for_overlay(self, blob: str, below: Sequence[str] | None, root: int) -> Unpacked:
         from minirun.image import layer
@@ -272,6 +273,17 @@ def chain_id(diff_ids: Sequence[str]) -> str:
         for diff_id in diff_ids[1:]:
             chain = f"sha256:{sha256(f'{chain} {diff_id}'.encode()).hexdigest()}"
     return chain
+
+
+def _name(diff_ids: Sequence[str], unpacked: Unpacked, *, whole: bool) -> str:
+    """Where ``find`` looks for the layer: a name that says all on which its content depends."""
+    if whole:
+        return _hex(chain_id(diff_ids)) + WHOLE
+    if unpacked.leans:
+        return _hex(chain_id(diff_ids))
+    if unpacked.whiteouts:
+        return _hex(diff_ids[-1]) + (ABOVE if diff_ids[:-1] else BASE)
+    return _hex(diff_ids[-1])
 
 
 def _hex(digest: str) -> str:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import stat
 import tarfile
 import termios
 import threading
@@ -176,6 +177,18 @@ def test_a_layer_that_leans_on_those_below_is_unpacked_after_them(fake, pull):
     an_image(fake, (TWO_LAYERS[0], layer((link, b""))))
     lowers = pull.snapshots.lowers(pull().config)
     assert Path(lowers[0], "etc/link").read_text() == "1"
+
+
+@pytest.mark.parametrize("order", [("alone", "above"), ("above", "alone")])
+def test_a_layer_hides_what_is_below_it_also_where_it_is_the_base_of_another(fake, pull, order):
+    """A base has nothing to hide; that must not spoil the same layer elsewhere, nor the reverse."""
+    hiding = layer(directory("etc"), file("etc/.wh.one", ""), file("etc/x", "x"))
+    an_image(fake, (hiding,), tag="alone")
+    an_image(fake, (TWO_LAYERS[0], hiding), tag="above")
+    lowers = {tag: pull.snapshots.lowers(pull(f":{tag}").config) for tag in order}
+    assert os.listdir(f"{lowers['alone'][0]}/etc") == ["x"]
+    assert sorted(os.listdir(f"{lowers['above'][0]}/etc")) == ["one", "x"]
+    assert stat.S_ISCHR(os.stat(f"{lowers['above'][0]}/etc/one").st_mode)  # a whiteout
 
 
 def test_an_image_pulled_by_digest_has_that_name(fake, pull):
