@@ -45,7 +45,7 @@ def make_bundle(
         flatten([state.store.blob_path(layer["digest"]) for layer in image.layers], rootfs)
     settle_user(spec, image, rootfs, options)
     files.make_directory(rootfs, spec["process"]["cwd"])
-    bundle.write(spec, directory)
+    bundle.write(spec, directory, indent=1)
 
 
 def find_image(state: State, name: str, options: Mapping[str, Any]) -> Image:

@@ -89,16 +89,27 @@ class Containers:
             pass  # a sweep found the file before we had the lock: it takes it for a leftover
         container = Container(f"{self.paths.containers}/{ident}", {"id": ident, **record}, live)
         os.mkdir(container.directory, 0o700)
-        container.save(name=name or "", created=time.time(), status="created")
+        container.record.update(created=time.time(), status="created")
         try:
-            if name is not None:
-                self._take_name(name, ident)
-            else:
-                container.save(name=self._any_name(ident))
+            self._name(container, name)
         except StateError:
             self.remove(container)
             raise
         return container
+
+    def _name(self, container: Container, name: str | None) -> None:
+        """Give it ``name`` or, if that is None, any free one; written down before it is taken."""
+        from minirun.engine import names
+
+        for candidate in names.candidates(container.id) if name is None else (name,):
+            container.save(name=candidate)
+            try:
+                self._take_name(candidate, container.id)
+                return
+            except StateError:
+                if name is not None:
+                    raise
+        raise StateError("no free name for the container", hint="choose one: --name NAME")
 
     def _take_name(self, name: str, ident: str) -> None:
         """A name is a symbolic link: the kernel lets exactly one process make it."""
@@ -115,17 +126,6 @@ class Containers:
                     hint=f"minirun rm {name}, or choose another name",
                 )
             os.unlink(link)
-
-    def _any_name(self, ident: str) -> str:
-        from minirun.engine import names
-
-        for name in names.candidates(ident):
-            try:
-                self._take_name(name, ident)
-            except StateError:
-                continue
-            return name
-        raise StateError("no free name for the container", hint="choose one: --name NAME")
 
     def _holder(self, name: str) -> str | None:
         """The id of the container with this name."""
