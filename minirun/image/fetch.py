@@ -70,7 +70,7 @@ def layers(pull: Pull) -> None:
     pull.progress.expect({layer["digest"]: layer["size"] for layer, _ in todo})
     processes = min(len(todo), os.cpu_count() or 1)
     with (
-        Workers(lambda job: _unpack_alone(pull.snapshots.root, *job), processes) as workers,
+        Workers(_Unpacker(pull.snapshots.root), processes) as workers,
         ThreadPoolExecutor(CONNECTIONS) as threads,
     ):
         jobs: list[Future[None]] = []
@@ -122,17 +122,27 @@ def _do_layer(pull: Pull, workers: Workers, layer: Document, diff_ids: list[str]
     pull.tell(f"{digest} ({size_text(layer['size'])}) unpacks to {diff_ids[-1]}: {story}")
 
 
-def _unpack_alone(root: str, path: str, diff_ids: list[str]) -> tuple[str, list[str]]:
-    """Unpack a layer without those below; what there is to tell, and the warnings."""
-    from minirun.image.snapshot import Snapshots
+class _Unpacker:
+    """What a worker does with each job: unpack a layer without those below it."""
 
-    unpacked: list[Unpacked] = []
-    warnings: list[str] = []
-    if not Snapshots(root, warnings.append, unpacked.append).add(path, diff_ids, alone=True):
-        return "it leans on those below, so it is unpacked after them", warnings
-    if not unpacked:
-        return "somebody else has unpacked it", warnings
-    return f"{unpacked[0].entries} files, {unpacked[0].whiteouts} whiteouts", warnings
+    def __init__(self, root: str) -> None:
+        from minirun.image.snapshot import Snapshots
+
+        self.unpacked: list[Unpacked] = []
+        self.warnings: list[str] = []
+        self.snapshots = Snapshots(root, self.warnings.append, self.unpacked.append)
+
+    def __call__(self, job: tuple[str, list[str]]) -> tuple[str, list[str]]:
+        """What there is to tell, and the warnings."""
+        self.unpacked.clear()
+        self.warnings.clear()
+        if not self.snapshots.add(*job, alone=True):
+            story = "it leans on those below, so it is unpacked after them"
+        elif self.unpacked:
+            story = f"{self.unpacked[0].entries} files, {self.unpacked[0].whiteouts} whiteouts"
+        else:
+            story = "somebody else has unpacked it"
+        return story, self.warnings
 
 
 def unpack(store: Store, snapshots: Snapshots, document: Document, config: Document) -> None:

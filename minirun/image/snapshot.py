@@ -52,6 +52,7 @@ class Snapshots:
         self.root = os.path.abspath(root)
         self._warn = warn
         self._tell = tell
+        self._obstacles: list[str | None] = []  # what the one trial has shown, once it was made
 
     def find(self, diff_ids: Sequence[str]) -> str | None:
         """The directory of the last layer of ``diff_ids``, or None if it must be unpacked."""
@@ -105,8 +106,9 @@ class Snapshots:
             try:
                 if found is None:
                     tree.clear(claim.fd)
-                    obstacle = overlay.obstacle(partial)
-                    found = self._unpack(blob, diff_ids, claim.fd, alone, obstacle)
+                    if not self._obstacles:
+                        self._obstacles.append(overlay.obstacle(partial))
+                    found = self._unpack(blob, diff_ids, claim.fd, alone, *self._obstacles)
                     os.rename(partial, found)
                 else:
                     tree.rmtree(partial)
