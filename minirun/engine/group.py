@@ -5,6 +5,8 @@ A command's module is imported when that command is called: ``SECTIONS`` says wh
 
 from __future__ import annotations
 
+import signal
+
 import click
 
 from minirun import __version__
@@ -114,13 +116,18 @@ def cli(ctx: click.Context, root: str | None, debug: bool) -> None:
 
 
 def call(line: Sequence[str]) -> int:
-    """Run a command line; raises our errors only."""
+    """Run a command line; raises our errors only. SIGTERM ends it with what is half done undone."""
+    signal.signal(signal.SIGTERM, _end)
     try:
         return int(cli.main(list(line), prog_name="minirun", standalone_mode=False) or 0)
     except click.Abort:
         raise KeyboardInterrupt from None
     except click.ClickException as error:
         raise from_click(error) from None
+
+
+def _end(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def from_click(error: click.ClickException) -> Error:

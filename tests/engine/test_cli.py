@@ -189,3 +189,16 @@ def test_cr18_no_home_no_locale_no_directory(minirun, tmp_path):
         env={"PATH": os.environ["PATH"], "LANG": "C", "MINIRUN_ROOT": str(minirun.root)},
     )
     assert (done.returncode, done.stdout) == (0, "ä\n".encode()), done.stderr
+
+
+def test_sigterm_undoes_what_is_half_done(minirun, tmp_path):
+    """A layer that never ends (a FIFO that nobody writes to), and somebody who loses patience."""
+    layer, directory = tmp_path / "layer.tar", tmp_path / "root"
+    os.mkfifo(layer)
+    unpacking = minirun.start("unpack", layer, "--into", directory)
+    while not (directory.is_dir() and list(directory.iterdir())):
+        assert unpacking.poll() is None
+        time.sleep(0.01)
+    unpacking.terminate()
+    assert unpacking.wait(10) == 128 + 15
+    assert not directory.exists()
