@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,24 @@ def pytest_configure() -> None:
     """
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     if tests := os.fork():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda received, _: os.kill(tests, received))
-        while (ended := os.wait())[0] != tests:
-            pass
-        os._exit(os.waitstatus_to_exitcode(ended[1]) & 0xFF)
+        os._exit(reap_until(tests))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+def reap_until(tests: int) -> int:
+    """Reap whatever ends until the tests do, and end what they left; their exit code."""
+    def pass_on(*_: object) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(tests, signal.SIGINT)  # for SIGTERM too: fixtures are torn down then
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, pass_on)
+    while (ended := os.wait())[0] != tests:
+        pass
+    for orphan in residues.children(os.getpid()):  # of tests that were killed
+        os.kill(orphan, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(ended[1]) & 0xFF
 
 
 @pytest.fixture
