@@ -7,6 +7,7 @@ Each step's docstring is what ``--explain`` says about it. The runtime's steps c
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from minirun.engine import bundling, files
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 
 PID_FILE = "pid"
+KILLED = 9  # SIGKILL
 
 
 class Run:
@@ -173,12 +175,14 @@ def without_terminal(job: Run) -> int:
 def with_terminal(job: Run) -> int:
     """The runtime returns once the container runs; we are its reaper, and copy keys and bytes."""
     from minirun import linux
+    from minirun.engine import oom
     from minirun.engine.terminal import Console, Terminal
 
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     console = Console()
     options = ["--detach", "--console-socket", console.name, "--pid-file", PID_FILE]
     runtime = start_runtime(job, options, stdin=False)
+    counter = None
     master = console.receive(runtime)
     if master is None:
         return attend(runtime, job.signals)
@@ -186,7 +190,11 @@ def with_terminal(job: Run) -> int:
         code = attend(runtime, job.signals)
         if code == 0:
             with open(PID_FILE, encoding="ascii") as file:
-                code = attend(int(file.read()), job.signals, terminal)
+                pid = int(file.read())
+            counter = oom.counter(pid)
+            code = attend(pid, job.signals, terminal)
+    if code == -KILLED and oom.kills(counter):
+        print("killed by the out-of-memory killer", file=sys.stderr)
     job.runtime.delete(job.container.id)
     return code
 

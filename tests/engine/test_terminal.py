@@ -221,3 +221,17 @@ def test_cr_killed_minirun_leaves_nothing_after_the_next_command(screen, minirun
     shell.process.wait()
     minirun.ok("ps")
     assert list((minirun.root / "lib/containers").iterdir()) == []
+
+
+def test_the_out_of_memory_killer_is_named_at_a_terminal_too(screen):
+    one = screen("-it", "-m", "16m", "tiny", "tail", "-c", "90m", "/dev/zero")
+    one.expect("killed by the out-of-memory killer")
+    assert one.finish() == 137
+
+
+def test_who_was_killed_otherwise_was_not_out_of_memory(screen, minirun):
+    one = screen("-it", "--name", "web", "tiny", "sh", "-c", "echo ready; sleep 60")
+    one.expect("ready")
+    minirun.ok("rm", "-f", "web")
+    assert one.finish() == 137
+    assert b"out-of-memory" not in one.seen
