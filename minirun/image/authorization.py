@@ -24,7 +24,7 @@ from minirun.errors import AuthError, RegistryError
 from minirun.image import challenge
 from minirun.image.credentials import Credential, lookup
 from minirun.image.refusals import denied
-from minirun.image.registries import Endpoint
+from minirun.image.registries import Endpoint, is_loopback
 from minirun.image.transport import Answer, Transport
 
 LARGEST_TOKEN = 1 << 20  # bytes of the token server's whole answer
@@ -77,6 +77,12 @@ class Authorizer:
             realm = challenge.url(parameters.get("realm", ""), secure=secure)
         except ValueError as error:
             raise RegistryError(f"{self._endpoint.host}: for a token, {error}") from None
+        if realm.scheme == "http" and not (self._endpoint.insecure or is_loopback(realm.netloc)):
+            raise RegistryError(
+                f"{self._endpoint.host}: for a token, it sends us to plain http, "
+                f"at {realm.hostname}",
+                hint="--tls-verify=false, if you trust every network on the way there",
+            )
         credential = self._credential_for(realm.hostname or "")
         query = {"scope": f"repository:{self._endpoint.repository}:pull"}
         if "service" in parameters:

@@ -141,6 +141,14 @@ def test_rg01_anybody_may_be_asked_for_an_anonymous_token(fake, elsewhere):
     assert len(elsewhere.requests) == 1
 
 
+def test_rg01_no_plain_token_server_but_on_loopback(fake):
+    """A registry on loopback may do without TLS; that says nothing of a host elsewhere."""
+    fake.authorization = "never"
+    fake.challenge = 'Bearer realm="http://203.0.113.1/token",service="x"'  # TEST-NET-3, RFC 5737
+    with pytest.raises(RegistryError, match=r"sends us to plain http, at 203\.0\.113\.1"):
+        get_manifest(fake)
+
+
 def test_rg01_no_plain_token_server_for_a_registry_with_tls(secure, elsewhere):
     elsewhere.token()
     secure.authorization, secure.challenge = "never", elsewhere.challenge
