@@ -31,19 +31,6 @@ CAPABILITIES = (
     "CAP_SYS_CHROOT",
 )
 
-# Every capability there is, in the order of their bits (linux/capability.h).
-ALL_CAPABILITIES = tuple(
-    f"CAP_{name}"
-    for name in (
-        "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP "
-        "LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER "
-        "SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE "
-        "SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP "
-        "MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF "
-        "CHECKPOINT_RESTORE"
-    ).split()
-)
-
 # All but "user" (a host's root is the container's root, as in Docker) and "time", which runc before
 # 1.2 refuses: with our own runtime, `minirun run` adds it. namespaces(7)
 NAMESPACES = ("mount", "pid", "network", "uts", "ipc", "cgroup")

@@ -180,7 +180,7 @@ def cap_drop(spec: Document, names: Sequence[str]) -> None:
 
 
 def set_capabilities(spec: Document, names: Sequence[str] | set[str]) -> None:
-    powers = [name for name in defaults.ALL_CAPABILITIES if name in names]
+    powers = [name for name in linux.CAPABILITIES if name in names]
     for kind in ("bounding", "effective", "permitted"):
         spec["process"]["capabilities"][kind] = powers
 
@@ -188,7 +188,7 @@ def set_capabilities(spec: Document, names: Sequence[str] | set[str]) -> None:
 def capability(text: str) -> str:
     """``net_admin``, ``CAP_NET_ADMIN`` → CAP_NET_ADMIN; ``all`` → CAP_ALL."""
     name = "CAP_" + text.upper().removeprefix("CAP_")
-    if name not in defaults.ALL_CAPABILITIES and name != "CAP_ALL":
+    if name not in linux.CAPABILITIES and name != "CAP_ALL":
         raise UsageError(
             f"unknown capability {printable(text)[:80]!r}",
             hint="capabilities(7) lists them: NET_ADMIN, SYS_TIME, …, or ALL",
@@ -199,7 +199,7 @@ def capability(text: str) -> str:
 def held_capabilities() -> list[str]:
     """What this process could give away: more than it has itself, nobody can."""
     held = []
-    for bit, name in enumerate(defaults.ALL_CAPABILITIES):
+    for bit, name in enumerate(linux.CAPABILITIES):
         try:
             if linux.prctl(linux.PR_CAPBSET_READ, bit):
                 held.append(name)
