@@ -260,7 +260,7 @@ def test_preserved_file_descriptors(bundle):
     """--preserve-fds: those, and no others."""
     if bundle.runtime == "crun":
         pytest.skip("crun's preserved ones are inherited through unshare differently")
-    bundle.process["args"] = ["sh", "-c", "cat <&3; ls /proc/1/fd | cat"]
+    bundle.process["args"] = ["sh", "-c", "cat <&3; ls /proc/1/fd; true"]
     bundle.write()
     words = bundle.arguments("run", "--preserve-fds", "1", bundle.id)
     script = 'echo hello > given; exec 3< given; exec "$@"'
