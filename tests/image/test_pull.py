@@ -132,6 +132,7 @@ def sweep(fake, tmp_path: Path, layers, what: str, sample: slice) -> tuple[int, 
     tried = moments(fake, tmp_path / "whole")[sample]
     if what.startswith("error"):  # the same number of an openat may be an import that Python makes
         tried = [(call, number) for call, number in tried if call != "openat"]
+    assert len(tried) >= 8
     ended = 0
     for call, number in tried:
         root = tmp_path / f"{call}-{number}"
@@ -149,7 +150,6 @@ def sweep(fake, tmp_path: Path, layers, what: str, sample: slice) -> tuple[int, 
 def test_some_kills(fake, tmp_path, layers, residue):
     """CR01: every sixth moment of the sweep below."""
     tried, ended = sweep(fake, tmp_path, layers, "signal=KILL", slice(None, None, 6))
-    assert tried >= 8
     assert ended >= tried * 0.8  # the rest are moments that come in another order in another run
 
 
@@ -163,15 +163,17 @@ def test_a_kill_at_every_call(fake, tmp_path, layers):
 
 @pytest.mark.parametrize("errno", ["EIO", "ENOSPC"])
 def test_some_errors(fake, tmp_path, errno):
-    """CR05: every tenth moment of the sweep below."""
-    sweep(fake, tmp_path, LAYERS["four layers"], f"error={errno}", slice(3, None, 10))
+    """CR05: every sixth moment of the sweep below."""
+    _, ended = sweep(fake, tmp_path, LAYERS["four layers"], f"error={errno}", slice(3, None, 6))
+    assert ended  # at least one of them could not be passed over
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("errno", ["EIO", "ENOSPC", "EDQUOT", "EROFS", "EMFILE", "ENOMEM"])
 def test_an_error_at_every_call(fake, tmp_path, errno):
     """CR05: each call fails once; the pull ends with an error or well, and the store is whole."""
-    sweep(fake, tmp_path, LAYERS["four layers"], f"error={errno}", slice(None))
+    _, ended = sweep(fake, tmp_path, LAYERS["four layers"], f"error={errno}", slice(None))
+    assert ended
 
 
 # --- at the same time -----------------------------------------------------------------------
