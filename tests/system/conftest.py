@@ -1,9 +1,34 @@
-"""Registries that live as long as the whole run, with images in them."""
+"""What lives as long as the whole run: registries with images in them, the runtime of engines."""
+
+import os
+import sys
+from pathlib import Path
 
 import pytest
 
 from tests import images
-from tests.components import registry
+from tests.components import registry, require
+
+REPOSITORY = Path(__file__).parents[2]
+LAUNCHER = f"""#!{os.path.realpath(sys.executable)} -SI
+import sys
+
+sys.path += [{str(REPOSITORY)!r}]
+from minirun.runtime.cli import main
+
+main()
+"""
+
+
+@pytest.fixture(scope="session")
+def oci_runtime(tmp_path_factory) -> str:
+    """The program that engines get as their runtime: minirun-oci of this tree, or $OCI_RUNTIME."""
+    if name := os.environ.get("OCI_RUNTIME"):
+        return require(name)
+    program = tmp_path_factory.mktemp("bin") / "minirun-oci"
+    program.write_text(LAUNCHER)
+    program.chmod(0o755)
+    return str(program)
 
 
 def fill(server, **wanted: str) -> None:
