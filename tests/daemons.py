@@ -4,16 +4,19 @@ Each gives a command: call it, or take ``command`` for a benchmark. They run wit
 network (tests/components.py), so the rules and the forwarding of this machine stay what they are,
 and whatever they leave running, in /run or in /dev/shm goes with it:
 
-    with private_network() as enter, other_runtimes():
-        with dockerd(directory, within=enter) as docker:
+    with other_runtimes(), private_network() as enter:
+        options = ("--add-runtime", f"minirun={minirun_oci(directory)}")
+        with dockerd(directory, within=enter, options=options) as docker:
             docker.load(images.layout("busybox"), "busybox:test")
-            docker("run", "--rm", "--network", "none", "busybox:test", "id")
+            docker("run", "--rm", "--runtime", "minirun", "--network", "none", "busybox:test", "id")
 
 runc(8) and crun(1) need ``other_runtimes()`` too, when they are run by hand.
 """
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +26,7 @@ from tests.components import require, running, succeeds
 from tests.images import run
 from tests.residue import CGROUPS
 
+REPOSITORY = Path(__file__).parents[1]
 NOFILE = 20000  # what a container may be given where root has no CAP_SYS_RESOURCE
 
 
@@ -34,6 +38,13 @@ class Engine:
     def __call__(self, *words: object, **options) -> str:
         return run(*self.command, *words, **options)
 
+    def attempt(self, *words: object, timeout: float = 60, **options,
+                ) -> subprocess.CompletedProcess[str]:
+        """The same when it may fail: exit code and output."""
+        options = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True} | options
+        command = [*self.command, *map(str, words)]
+        return subprocess.run(command, check=False, timeout=timeout, **options)
+
     def load(self, layout: Path, name: str) -> None:
         """Bring in the image of an OCI layout without a registry."""
         archive = Path(self.load_target) / "image.tar"
@@ -41,6 +52,18 @@ class Engine:
         words = ["images", "import"] if "ctr" in self.command else ["load", "--input"]
         self(*words, archive)
         archive.unlink()
+
+
+def minirun_oci(directory: Path) -> Path:
+    """Our runtime as a program of its own: the launcher of setup.sh, for this tree and Python."""
+    directory.mkdir(parents=True, exist_ok=True)
+    program = directory / "minirun-oci"
+    program.write_text("\n".join([
+        f"#!{sys.executable} -SI", "import sys", f"sys.path += [{str(REPOSITORY)!r}]",
+        "from minirun.runtime.cli import main", "sys.exit(main())", "",
+    ]))
+    program.chmod(0o755)
+    return program
 
 
 @contextmanager
