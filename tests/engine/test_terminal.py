@@ -1,75 +1,12 @@
 """``run -it`` through a real pseudoterminal: keys, sizes, signals, and the terminal afterwards."""
 
-import fcntl
 import os
-import pty
-import select
 import signal
-import struct
-import subprocess
-import termios
 import time
 
 import pytest
 
-PATIENCE = 20  # seconds
-
-
-class Screen:
-    """A terminal with minirun in front of it; what it shows is collected in ``seen``."""
-
-    def __init__(self, minirun, *words, size=(24, 80)):
-        self.master, self.slave = pty.openpty()
-        self.resize(*size)
-        self.before = termios.tcgetattr(self.slave)
-        self.seen = b""
-        self.process = subprocess.Popen(
-            [*minirun.command(), "run", *words],
-            env=minirun.env,
-            stdin=self.slave,
-            stdout=self.slave,
-            stderr=self.slave,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
-        )
-
-    def resize(self, rows, columns):
-        size = struct.pack("HHHH", rows, columns, 0, 0)
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
-
-    def type(self, text):
-        os.write(self.master, text.encode())
-
-    def read(self, seconds=0.1):
-        if select.select([self.master], [], [], seconds)[0]:
-            self.seen += os.read(self.master, 1 << 16)
-
-    def expect(self, text):
-        """Wait until ``text`` is shown; what was shown up to it is forgotten."""
-        deadline = time.monotonic() + PATIENCE
-        while text.encode() not in self.seen:
-            assert time.monotonic() < deadline, f"{text!r} is not in {self.seen.decode()!r}"
-            self.read()
-        before, _, self.seen = self.seen.partition(text.encode())
-        return before.decode()
-
-    def finish(self):
-        """The exit code, once all output has been read; the terminal must be as it was."""
-        deadline = time.monotonic() + PATIENCE
-        while self.process.poll() is None:
-            assert time.monotonic() < deadline
-            self.read()
-        while select.select([self.master], [], [], 0)[0]:
-            self.read()
-        assert termios.tcgetattr(self.slave) == self.before
-        return self.process.returncode
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        os.close(self.master)
-        os.close(self.slave)
+from tests.screen import PATIENCE, Screen
 
 
 @pytest.fixture
@@ -77,7 +14,8 @@ def screen(minirun):
     opened = []
 
     def open_one(*words, **options):
-        opened.append(Screen(minirun, "--rm", *words, **options))
+        command = [*minirun.command(), "run", "--rm", *words]
+        opened.append(Screen(command, minirun.env, **options))
         return opened[-1]
 
     minirun.ok("images")  # the embedded images are made now, not while somebody types

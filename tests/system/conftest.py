@@ -1,23 +1,12 @@
 """What lives as long as the whole run: registries with images in them, the runtime of engines."""
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests import images
 from tests.components import registry, require
-
-REPOSITORY = Path(__file__).parents[2]
-LAUNCHER = f"""#!{os.path.realpath(sys.executable)} -SI
-import sys
-
-sys.path += [{str(REPOSITORY)!r}]
-from minirun.runtime.cli import main
-
-main()
-"""
+from tests.daemons import minirun_oci
 
 
 @pytest.fixture(scope="session")
@@ -25,10 +14,7 @@ def oci_runtime(tmp_path_factory) -> str:
     """The program that engines get as their runtime: minirun-oci of this tree, or $OCI_RUNTIME."""
     if name := os.environ.get("OCI_RUNTIME"):
         return require(name)
-    program = tmp_path_factory.mktemp("bin") / "minirun-oci"
-    program.write_text(LAUNCHER)
-    program.chmod(0o755)
-    return str(program)
+    return str(minirun_oci(tmp_path_factory.mktemp("bin")))
 
 
 def fill(server, **wanted: str) -> None:
