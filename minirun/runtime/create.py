@@ -1,21 +1,20 @@
-"""The parent half: how a container comes into being, is started, and ends.
+"""The parent half: how a container comes into being.
 
 ``create`` takes STEPS; the child half is in init.py, and sync.py draws how they talk. When a step
 fails, on either side, everything made so far is undone. What has to be undone is written down
 before it is made, so that after a ``kill -9`` of this process ``delete --force`` can still do it.
 
-Interface: prepare, create, start, kill, delete, destroy.
+Interface: prepare, create. What follows is in commands/start.py and ending.py.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
 
 from minirun import errors, linux
 from minirun.runtime import cgroup as cgroups
-from minirun.runtime import document, hooks, init, namespaces, signals, sync, trampoline
+from minirun.runtime import ending, hooks, init, namespaces
 from minirun.runtime import spec as specs
 from minirun.runtime.container import Container, start_time
 from minirun.runtime.setup import Setup
@@ -45,7 +44,7 @@ def create(setup: Setup) -> None:
     try:
         take(STEPS, setup, setup.explainer)
     except BaseException:
-        destroy(setup.container)
+        ending.destroy(setup.container)
         raise
 
 
@@ -174,93 +173,3 @@ def _expect(setup: Setup, message: list[Any]) -> list[Any]:
             hint=f"the memory limit of {setup.cgroup.memory_limit()} bytes is too small",
         )
     raise errors.StepError("the container's first process was killed during its set-up")
-
-
-def start(container: Container, spec: dict[str, Any]) -> list[errors.Error]:
-    """Let the command of a created container run; returns warnings.
-
-    Whoever listens at the door is the container's first process. End of file means that execve(2)
-    went well. If it did not, the reason comes instead, and is raised.
-    """
-    container.require("start")
-    connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
-    try:
-        connection.connect(f"/proc/self/fd/{container.lock_fd}/start")
-        os.unlink(container.path("start"))
-        answer = connection.recv(sync.PACKET)
-    except (ConnectionRefusedError, ConnectionResetError):
-        raise errors.StateError(f"container {container.id!r} died before it was started") from None
-    finally:
-        connection.close()
-    if answer:
-        raise _failure(container, spec, answer)
-    return _after_start(container, spec)
-
-
-def _after_start(container: Container, spec: dict[str, Any]) -> list[errors.Error]:
-    if not (spec.get("hooks") or {}).get("poststart"):
-        return []
-    return hooks.run_all_warning(spec, "poststart", container.report("running"))
-
-
-def _failure(container: Container, spec: dict[str, Any], answer: bytes) -> errors.Error:
-    """Why the command was not executed, from what came through the door."""
-    if len(answer) != trampoline.ERROR_SIZE:
-        return sync.error_from(document.loads(answer, "start"))
-    name, number = trampoline.report(answer)
-    reason = os.strerror(number)
-    if name != "execve":
-        return errors.StepError(f"step execute failed: {name}: {reason}")
-    command = errors.printable(spec["process"]["args"][0])
-    message = f"{command}: {reason[:1].lower()}{reason[1:]}"
-    if os.path.exists(container.path("suspicion")):
-        message += f": {os.fsdecode(container.read('suspicion'))}"
-    if number in (errno.ENOENT, errno.ENOTDIR):
-        return errors.CommandNotFound(message)
-    return errors.CommandNotExecutable(message)
-
-
-def kill(container: Container, signal: int, *, everyone: bool = False) -> None:
-    """Send a signal to the container's first process, or to all of them."""
-    cgroup = container.cgroup()
-    if everyone and cgroup:
-        for pid in cgroup.pids():
-            _signal(pid, signal)
-        return
-    container.require("kill")
-    pid, started = container.state["pid"], container.state["startTime"]
-    pidfd = os.pidfd_open(pid)
-    if start_time(pid) == started:  # checked with the pidfd in hand: it cannot become another's
-        linux.pidfd_send_signal(pidfd, signal)
-    os.close(pidfd)
-
-
-def _signal(pid: int, signal: int) -> None:
-    try:
-        linux.kill(pid, signal)
-    except ProcessLookupError:
-        pass
-
-
-def delete(container: Container, *, force: bool = False) -> list[errors.Error]:
-    """Remove what ``create`` made of a stopped container, or with ``force`` of any; warnings."""
-    if not force:
-        container.require("delete")
-    return destroy(container)
-
-
-def destroy(container: Container) -> list[errors.Error]:
-    """Kill what is left of the container and remove all traces; can be done again."""
-    cgroup = container.cgroup()
-    pid = container.state["pid"]
-    if pid and start_time(pid) == container.state["startTime"]:
-        _signal(pid, signals.KILL)
-    if cgroup:
-        cgroup.kill()
-        cgroup.delete()
-    failures = []
-    if pid and os.path.exists(container.path("config.json")):
-        spec = container.config()
-        failures = hooks.run_all_warning(spec, "poststop", container.report("stopped"))
-    container.remove()
-    return failures

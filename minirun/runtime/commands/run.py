@@ -1,0 +1,42 @@
+"""Make a container, start it, wait for its end and delete it.
+
+The exit code is the command's own, or 128 + n if signal n ended it."""
+
+from __future__ import annotations
+
+from minirun.runtime import ending, foreground, log
+from minirun.runtime.commands import create, start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.runtime.options import Option, Values
+
+OPTIONS: tuple[Option, ...] = (
+    *create.OPTIONS,
+    (("-d", "--detach"), "", "return when the command has been started"),
+    (("--keep",), "", "do not delete the container when it has ended"),
+)
+ARGUMENTS = create.ARGUMENTS
+
+
+def run(options: Values, container_id: str) -> int:
+    detached = bool(options.get("detach"))
+    signal_fd = None if detached else foreground.hold_signals()
+    setup = create.make(options, container_id, detached=detached)
+    container = setup.container
+    try:
+        start.start(container, setup.spec)
+    except BaseException:
+        ending.destroy(container)
+        raise
+    container.unlock()
+    if signal_fd is None:
+        return 0
+    code = foreground.wait(setup, signal_fd)
+    if not options.get("keep"):
+        try:
+            container.lock()
+        except FileNotFoundError:  # somebody's delete --force ended it, and removed it
+            return code
+        log.warn(ending.destroy(container))
+    return code

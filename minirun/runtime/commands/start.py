@@ -1,0 +1,69 @@
+"""Execute the command of a created container."""
+
+from __future__ import annotations
+
+import errno
+import os
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
+
+from minirun import errors
+from minirun.runtime import log
+from minirun.runtime.container import Container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minirun.runtime.options import Option, Values
+
+OPTIONS: tuple[Option, ...] = ()
+ARGUMENTS = ("ID",)
+ANSWER = 64 * 1024  # the longest message that may come through the door (sync.py)
+
+
+def run(options: Values, container_id: str) -> None:
+    container = Container.load(options["root"], container_id)
+    start(container, container.config())
+
+
+def start(container: Container, spec: dict[str, Any]) -> None:
+    """Let the command of a created container run.
+
+    Whoever listens at the door is the container's first process. End of file means that execve(2)
+    went well. If it did not, the reason comes instead, and is raised.
+    """
+    container.require("start")
+    connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
+    try:
+        connection.connect(f"/proc/self/fd/{container.lock_fd}/start")
+        os.unlink(container.path("start"))
+        answer = connection.recv(ANSWER)
+    except (ConnectionRefusedError, ConnectionResetError):
+        raise errors.StateError(f"container {container.id!r} died before it was started") from None
+    finally:
+        connection.close()
+    if answer:
+        raise _failure(container, spec, answer)
+    if (spec.get("hooks") or {}).get("poststart"):
+        from minirun.runtime import hooks
+
+        log.warn(hooks.run_all_warning(spec, "poststart", container.report("running")))
+
+
+def _failure(container: Container, spec: dict[str, Any], answer: bytes) -> errors.Error:
+    """Why the command was not executed, from what came through the door."""
+    from minirun.runtime import document, sync, trampoline
+
+    if len(answer) != trampoline.ERROR_SIZE:
+        return sync.error_from(document.loads(answer, "start"))
+    name, number = trampoline.report(answer)
+    reason = os.strerror(number)
+    if name != "execve":
+        return errors.StepError(f"step execute failed: {name}: {reason}")
+    command = errors.printable(spec["process"]["args"][0])
+    message = f"{command}: {reason[:1].lower()}{reason[1:]}"
+    if os.path.exists(container.path("suspicion")):
+        message += f": {os.fsdecode(container.read('suspicion'))}"
+    if number in (errno.ENOENT, errno.ENOTDIR):
+        return errors.CommandNotFound(message)
+    return errors.CommandNotExecutable(message)
