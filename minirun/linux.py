@@ -158,6 +158,13 @@ _personality = _prototype("personality", c_ulong)
 _seccomp = _prototype("seccomp", c_uint, c_uint, c_void_p, number=317 if _X86 else 277)
 _bpf = _prototype("bpf", c_int, c_void_p, c_uint, number=321 if _X86 else 280)
 _keyctl = _prototype("keyctl", c_int, c_void_p, c_ulong, c_ulong, number=250 if _X86 else 219)
+_sched_setattr = _prototype(
+    "sched_setattr", c_int, c_void_p, c_uint, number=314 if _X86 else 274
+)
+_ioprio_set = _prototype("ioprio_set", c_int, c_int, c_int, number=251 if _X86 else 30)
+_set_mempolicy = _prototype(
+    "set_mempolicy", c_int, c_void_p, c_ulong, number=238 if _X86 else 237
+)
 _pidfd_send_signal = _prototype("pidfd_send_signal", c_int, c_int, c_void_p, c_uint, number=424)
 _open_tree = _prototype("open_tree", c_int, c_void_p, c_uint, path=1, number=428)
 _move_mount = _prototype("move_mount", c_int, c_void_p, c_int, c_void_p, c_uint, path=3, number=429)
@@ -341,6 +348,21 @@ def pidfd_send_signal(pidfd: int, signal: int) -> None:
 def personality(persona: int) -> int:
     """personality(2): the execution domain; returns the old one."""
     return _personality(persona)
+
+
+def sched_setattr(pid: int, attributes: bytes) -> None:
+    """sched_setattr(2): ``attributes`` is a struct sched_attr."""
+    _sched_setattr(pid, attributes, 0)
+
+
+def ioprio_set(pid: int, priority: int) -> None:
+    """ioprio_set(2): the class (IOPRIO_CLASS_*, shifted by 13) and the priority in it."""
+    _ioprio_set(1, pid, priority)  # IOPRIO_WHO_PROCESS
+
+
+def set_mempolicy(mode: int, nodes: bytes) -> None:
+    """set_mempolicy(2) of this process: MPOL_*, and a mask of memory nodes."""
+    _set_mempolicy(mode, nodes or None, 8 * len(nodes) + 1 if nodes else 0)
 
 
 def _signal_set(signals: Sequence[int]) -> Any:
