@@ -14,7 +14,7 @@ import pytest
 from minirun import linux
 from minirun.errors import Error, SpecError, StateError
 from minirun.runtime import cgroup
-from minirun.runtime.cgroup import Cgroup, hierarchy
+from minirun.runtime.cgroup import Cgroup, hierarchy, limits
 
 MIB = 1 << 20
 
@@ -283,7 +283,7 @@ def test_a_controller_that_is_not_there_is_named(group):
 def test_a_file_that_is_not_there_is_named(group):
     needs(group, "pids")
     with pytest.raises(Error, match=r"there is no such file"):
-        group._set("pids", "pids.of_mine", "1")
+        limits._set(group, "pids", "pids.of_mine", "1")
 
 
 def test_what_is_frozen_stands_still(group):

@@ -73,12 +73,12 @@ SAME = [
     (
         {"blockIO": {"weight": 500}},
         [("blkio.weight", "500")],
-        [("io.weight", "default 4950")],
+        [("io.bfq.weight", "default 500")],
     ),
     (
         {"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "weight": 10}]}},
         [("blkio.weight_device", "8:0 10")],
-        [("io.weight", "8:0 1")],
+        [("io.bfq.weight", "8:0 10")],
     ),
     (
         {
@@ -208,4 +208,4 @@ def test_weights_grow_with_shares():
 
 @pytest.mark.parametrize(("weight", "converted"), [(10, 1), (500, 4950), (1000, 10000)])
 def test_io_weights_are_stretched(weight, converted):
-    assert v2.io_weight(weight) == converted
+    assert v2.io_weight(f"default {weight}") == ("io.weight", f"default {converted}")

@@ -10,19 +10,17 @@
     cgroup.delete()
 
 Whether the machine has v1, v2 or both shows in no name here (hierarchy.py); which file a limit is
-written to is decided by the pure twins v1.py and v2.py, and by devices.py.
+written to is decided by the pure twins v1.py and v2.py, and by devices.py (limits.py writes them).
 """
 
 from __future__ import annotations
 
 import os
-from errno import EBUSY, EINVAL, ENODEV, ENOENT, ENOTEMPTY
-from time import monotonic, sleep
+from errno import EBUSY, ENODEV, ENOENT, ENOTEMPTY
 
 from minirun import linux
-from minirun.errors import Error, SpecError, StateError
-from minirun.runtime import signals
-from minirun.runtime.cgroup import devices, files, v1, v2
+from minirun.errors import SpecError, StateError
+from minirun.runtime.cgroup import files, freezer, limits
 from minirun.runtime.cgroup.hierarchy import Hierarchy, hierarchies
 
 TYPE_CHECKING = False
@@ -31,9 +29,6 @@ if TYPE_CHECKING:
 
 PARENT = "/minirun"
 """Containers whose config.json names no cgroup get one below this one, which goes with the last."""
-
-# The v2 controller of each section of linux.resources that is not named like its controller.
-CONTROLLER = {"blockIO": "io", "hugepageLimits": "hugetlb"}
 
 
 def prepare(path: str | None, container_id: str, resources: dict[str, Any]) -> Cgroup:
@@ -44,7 +39,7 @@ def prepare(path: str | None, container_id: str, resources: dict[str, Any]) -> C
     trees = hierarchies()
     if any(tree.version == 1 for tree in trees):
         # Joining v2's tree takes milliseconds (see enter): a hybrid joins it only if need be.
-        asked = {CONTROLLER.get(section, section) for section in resources if resources[section]}
+        asked = limits.asked(resources)
         trees = [tree for tree in trees if tree.version == 1 or asked & tree.controllers]
     cgroup = Cgroup(normal_path(path or f"{PARENT}/{container_id}"), trees)
     if pids := cgroup.pids():
@@ -90,12 +85,12 @@ class Cgroup:
                 return tree.mount + self.path
         return None
 
-    def _version(self, controller: str) -> int:
+    def version(self, controller: str) -> int:
         """The version whose files a limit is to be written to, even if no tree has them."""
         for tree in self.trees:
             if controller in tree.controllers:
                 return tree.version
-        return self.trees[0].version
+        return self.trees[0].version if self.trees else 2
 
     # making and limiting
 
@@ -112,57 +107,12 @@ class Cgroup:
                         raise
 
     def apply(self, resources: dict[str, Any]) -> None:
-        """Set the limits of ``linux.resources``; one that cannot be set is an error naming it.
+        """Set the limits of ``linux.resources``; one that cannot be set is an error naming it."""
+        limits.apply(self, resources)
 
-        Some values are legal only after another one has changed, such as a memory limit above the
-        old limit of memory and swap: what the kernel finds invalid is tried once more at the end.
-        """
-        again = [setting for setting in self._settings(resources) if not self._set(*setting)]
-        for setting in again:
-            self._set(*setting, last=True)
-        if rules := resources.get("devices"):
-            self._limit_devices(rules)
-
-    def _settings(self, resources: dict[str, Any]) -> list[tuple[str, str, str]]:
-        on_v2 = {
-            section: values
-            for section, values in resources.items()
-            if self._version(CONTROLLER.get(section, section)) == 2
-        }
-        on_v1 = {section: values for section, values in resources.items() if section not in on_v2}
-        return v1.settings(on_v1) + v2.settings(on_v2)
-
-    def _set(self, controller: str, file: str, value: str, *, last: bool = False) -> bool:
-        """Write one setting; False if the kernel finds it invalid and ``last`` is not yet."""
-        directory = self.directory(controller)
-        if directory is None:
-            raise Error(
-                f"cannot set {file} to {value}: no cgroup controller {controller!r} here",
-                hint="cat /proc/cgroups shows the controllers of this kernel",
-            )
-        try:
-            linux.write_file(f"{directory}/{file}", value)
-        except FileNotFoundError as error:
-            if file in v1.ALTERNATIVES:
-                return self._set(controller, v1.ALTERNATIVES[file], value, last=last)
-            if not _dispensable(file):
-                raise Error(
-                    f"cannot set {directory}/{file} to {value}: there is no such file",
-                    hint=f"the kernel lacks it, or processes in a cgroup above keep {controller!r} "
-                    "from being enabled here",
-                ) from error
-        except OSError as error:
-            if error.errno == EINVAL and not last:
-                return False
-            raise Error(f"cannot set {directory}/{file} to {value}: {error.strerror}") from error
-        return True
-
-    def _limit_devices(self, rules: list[dict[str, Any]]) -> None:
-        if self.trees[0].version == 2:
-            devices.attach(self.directories()[0], devices.v2_program(rules))
-        else:
-            for file, value in devices.v1_settings(rules):
-                self._set("devices", file, value, last=True)
+    def update(self, now: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+        """Change the limits, which are ``now``, to those ``wanted``; the ones that hold then."""
+        return limits.update(self, now, wanted)
 
     # processes
 
@@ -190,54 +140,20 @@ class Cgroup:
             for pid in files.pids(directory)
         }
 
-    def kill(self, patience: float = 10.0) -> None:
-        """Kill every process in the cgroup, and return when none is left."""
-        deadline = monotonic() + patience
-        while pids := self.pids():
-            if monotonic() > deadline:
-                raise Error(f"processes of cgroup {self.path} outlive SIGKILL: {sorted(pids)}")
-            self._kill_once()
-            sleep(0.001)
-
-    def _kill_once(self) -> None:
-        if self._version("freezer") == 2:
-            linux.write_file(f"{self.directories()[0]}/cgroup.kill", "1")
-            return
-        self._freezer("FROZEN")  # so that nothing forks away while we count
-        for pid in self.pids():
-            try:
-                linux.kill(pid, signals.KILL)
-            except ProcessLookupError:
-                pass
-        self._freezer("THAWED")  # what is frozen does not die
+    def kill(self) -> None:
+        """Kill every process in the cgroup, frozen or not, and return when none is left."""
+        freezer.kill(self)
 
     def freeze(self) -> None:
         """Stop every process in the cgroup, wherever it is; all stand still afterwards."""
-        if self._version("freezer") == 2:
-            self._freezer("1")
-            self._await("cgroup.events", "frozen 1")
-        else:
-            self._freezer("FROZEN")
-            self._await("freezer.state", "FROZEN")
+        freezer.freeze(self)
 
     def thaw(self) -> None:
         """Undo ``freeze``."""
-        self._freezer("0" if self._version("freezer") == 2 else "THAWED")
+        freezer.thaw(self)
 
-    def _freezer(self, state: str) -> None:
-        file = "cgroup.freeze" if self._version("freezer") == 2 else "freezer.state"
-        linux.write_file(f"{self._freezer_directory()}/{file}", state)
-
-    def _await(self, file: str, words: str, patience: float = 10.0) -> None:
-        deadline = monotonic() + patience
-        while words not in files.read(f"{self._freezer_directory()}/{file}").splitlines():
-            if monotonic() > deadline:
-                self.thaw()
-                raise Error(f"cgroup {self.path} cannot be frozen: a process does not stand still")
-            sleep(0.001)
-
-    def _freezer_directory(self) -> str:
-        return self.directory("freezer") or self.directories()[0]
+    def is_frozen(self) -> bool:
+        return freezer.is_frozen(self)
 
     # looking, and the end
 
@@ -246,7 +162,7 @@ class Cgroup:
         directory = self.directory("memory")
         if directory is None:
             return 0
-        file = "memory.oom_control" if self._version("memory") == 1 else "memory.events"
+        file = "memory.oom_control" if self.version("memory") == 1 else "memory.events"
         for line in files.read(f"{directory}/{file}").splitlines():
             name, _, count = line.partition(" ")
             if name == "oom_kill":
@@ -258,7 +174,7 @@ class Cgroup:
         directory = self.directory("memory")
         if directory is None:
             return None
-        file = "memory.limit_in_bytes" if self._version("memory") == 1 else "memory.max"
+        file = "memory.limit_in_bytes" if self.version("memory") == 1 else "memory.max"
         text = files.read(f"{directory}/{file}").strip()
         # v1 says "no limit" with the highest multiple of a page that a long can hold
         return None if text == "max" or int(text) >= 0x7FFFFFFFFFFFF000 else int(text)
@@ -279,14 +195,3 @@ class Cgroup:
                         ENOTEMPTY,
                     ):  # others use it, or removed it
                         raise
-
-
-def _dispensable(file: str) -> bool:
-    """Is nothing lost when a kernel lacks this file?
-
-    hugetlb's rsvd files only refuse earlier what is refused anyway, and where nothing is swapped
-    there is no swap to limit (an older kernel counts it only if booted with swapaccount=1).
-    """
-    if file in ("memory.memsw.limit_in_bytes", "memory.swap.max"):
-        return len(files.read("/proc/swaps").splitlines()) < 2
-    return ".rsvd." in file

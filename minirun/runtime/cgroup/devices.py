@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from struct import pack
+from struct import pack, unpack_from
 
 from minirun import linux
 from minirun.errors import SpecError
@@ -109,6 +109,20 @@ def v1_settings(devices: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return writes
 
 
+def v1_changes(listed: str, settings: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The same settings, for a cgroup whose devices.list says ``listed`` already.
+
+    From one list of what is allowed to another it goes rule by rule: with "deny all" in between, a
+    process could be denied its /dev/null for a moment.
+    """
+    now = dict.fromkeys(listed.splitlines())
+    if not settings or settings[0] != ("devices.deny", "a") or "a *:* rwm" in now:
+        return settings
+    wanted = dict.fromkeys(value for _, value in settings[1:])
+    deny = [("devices.deny", value) for value in now if value not in wanted]
+    return deny + [("devices.allow", value) for value in wanted if value not in now]
+
+
 def _covers(wide: tuple[str, int, int], narrow: tuple[str, int, int]) -> bool:
     return wide[0] == narrow[0] and all(
         w in (ANY, n) for w, n in zip(wide[1:], narrow[1:], strict=True)
@@ -185,25 +199,43 @@ def _instruction(code: int, registers: int, offset: int = 0, immediate: int = 0)
     return pack("=BBhI", code, registers, offset, immediate & 0xFFFFFFFF)
 
 
-_PROG_LOAD, _PROG_ATTACH = 5, 8
-_TYPE_CGROUP_DEVICE, _ATTACH_CGROUP_DEVICE, _ALLOW_MULTI = 15, 6, 2
+_PROG_LOAD, _PROG_ATTACH, _PROG_GET_FD_BY_ID, _PROG_QUERY = 5, 8, 13, 16
+_TYPE_CGROUP_DEVICE, _ATTACH_CGROUP_DEVICE, _ALLOW_MULTI, _REPLACE = 15, 6, 2, 4
 
 
 def attach(directory: str, program: bytes) -> None:
-    """Make ``program`` decide for the v2 cgroup at ``directory``, together with those above it."""
+    """Make ``program`` decide for the v2 cgroup at ``directory``, together with those above it.
+
+    If one has been attached there before, this takes its place, and at no moment is there none.
+    """
     code = ctypes.create_string_buffer(program, len(program))
     licence = ctypes.create_string_buffer(b"Apache-2.0")
-    load = pack(
-        "=IIQQ", _TYPE_CGROUP_DEVICE, len(program) // 8,
-        ctypes.addressof(code), ctypes.addressof(licence),
-    )  # fmt: skip
-    program_fd = linux.bpf(_PROG_LOAD, ctypes.create_string_buffer(load, 128))
+    cgroup = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fds = [cgroup]
     try:
-        cgroup_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            target = pack("=IIII", cgroup_fd, program_fd, _ATTACH_CGROUP_DEVICE, _ALLOW_MULTI)
-            linux.bpf(_PROG_ATTACH, ctypes.create_string_buffer(target, 128))
-        finally:
-            os.close(cgroup_fd)
+        texts = ctypes.addressof(code), ctypes.addressof(licence)
+        length = len(program) // 8
+        fds.append(_bpf(_PROG_LOAD, "=IIQQ", _TYPE_CGROUP_DEVICE, length, *texts))
+        flags = _ALLOW_MULTI
+        for old in _attached(cgroup)[-1:]:
+            fds.append(_bpf(_PROG_GET_FD_BY_ID, "=I", old))
+            flags |= _REPLACE
+        _bpf(_PROG_ATTACH, "=IIIII", cgroup, fds[1], _ATTACH_CGROUP_DEVICE, flags, fds[-1])
     finally:
-        os.close(program_fd)
+        for fd in fds:
+            os.close(fd)
+
+
+def _attached(cgroup: int) -> list[int]:
+    """The ids of the programs that decide on devices for this very cgroup."""
+    ids = (ctypes.c_uint32 * 64)()
+    query = ctypes.create_string_buffer(
+        pack("=IIIIQI", cgroup, _ATTACH_CGROUP_DEVICE, 0, 0, ctypes.addressof(ids), len(ids)), 128
+    )
+    linux.bpf(_PROG_QUERY, query)
+    (count,) = unpack_from("=I", query, 24)
+    return list(ids[:count])
+
+
+def _bpf(command: int, layout: str, *attributes: int) -> int:
+    return linux.bpf(command, ctypes.create_string_buffer(pack(layout, *attributes), 128))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from errno import EBUSY, ENODEV
+from errno import EBUSY, ENODEV, EOPNOTSUPP
 from time import monotonic, sleep
 
 from minirun import linux
@@ -26,6 +26,18 @@ def read(file: str) -> str:
         return stream.read()
 
 
+def lines(file: str) -> list[str]:
+    """The lines of a file, none if its cgroup is gone."""
+    try:
+        return read(file).splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        if error.errno == ENODEV:  # removed while we read
+            return []
+        raise
+
+
 def walk(top: str) -> Iterator[str]:
     """``top`` and all cgroups below it, children first; nothing if there is no such cgroup."""
     try:
@@ -39,13 +51,14 @@ def walk(top: str) -> Iterator[str]:
 
 
 def pids(directory: str) -> list[int]:
-    """The processes of one cgroup, none if it is gone."""
+    """The processes of one cgroup, none if it is gone.
+
+    None either of a threaded cgroup of v2: its processes are listed by the cgroup it is a part of.
+    """
     try:
-        return [int(line) for line in read(f"{directory}/cgroup.procs").split()]
-    except FileNotFoundError:
-        return []
+        return [int(line) for line in lines(f"{directory}/cgroup.procs")]
     except OSError as error:
-        if error.errno == ENODEV:  # removed while we read
+        if error.errno == EOPNOTSUPP:
             return []
         raise
 

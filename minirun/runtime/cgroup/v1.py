@@ -45,13 +45,14 @@ def _memory(memory: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
 
 
 def _cpu(cpu: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    yield "cpu", "cpu.shares", cpu.get("shares") or None
+    yield "cpu", "cpu.idle", cpu.get("idle")
+    if cpu.get("idle") != 1:  # an idle group has no shares
+        yield "cpu", "cpu.shares", cpu.get("shares") or None
     yield "cpu", "cpu.cfs_period_us", cpu.get("period") or None
     yield "cpu", "cpu.cfs_quota_us", cpu.get("quota") or None
     yield "cpu", "cpu.cfs_burst_us", cpu.get("burst")
     yield "cpu", "cpu.rt_period_us", cpu.get("realtimePeriod") or None
     yield "cpu", "cpu.rt_runtime_us", cpu.get("realtimeRuntime") or None
-    yield "cpu", "cpu.idle", cpu.get("idle")
     yield "cpuset", "cpuset.cpus", cpu.get("cpus") or None
     yield "cpuset", "cpuset.mems", cpu.get("mems") or None
 
@@ -131,7 +132,7 @@ SECTIONS: dict[str, Callable[[Any], Iterator[tuple[str, str, Any]]]] = {
 }
 
 # Where the disk scheduler is BFQ, weights have its name.
-ALTERNATIVES = {
-    "blkio.weight": "blkio.bfq.weight",
-    "blkio.weight_device": "blkio.bfq.weight_device",
+OTHERWISE: dict[str, Callable[[str], tuple[str, str]]] = {
+    "blkio.weight": lambda value: ("blkio.bfq.weight", value),
+    "blkio.weight_device": lambda value: ("blkio.bfq.weight_device", value),
 }

@@ -106,10 +106,11 @@ def _pids(pids: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def _block_io(block: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     _refuse("blockIO", block, ("leafWeight",))
     if block.get("weight"):
-        yield "io.weight", f"default {io_weight(block['weight'])}"
+        yield "io.bfq.weight", f"default {block['weight']}"
     for device in block.get("weightDevice") or ():
         _refuse("blockIO.weightDevice", device, ("leafWeight",))
-        yield "io.weight", f"{device['major']}:{device['minor']} {io_weight(device['weight'])}"
+        if device.get("weight"):
+            yield "io.bfq.weight", f"{device['major']}:{device['minor']} {device['weight']}"
     for key, limit in (
         ("throttleReadBpsDevice", "rbps"),
         ("throttleWriteBpsDevice", "wbps"),
@@ -121,9 +122,10 @@ def _block_io(block: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield "io.max", f"{device['major']}:{device['minor']} {limit}={rate}"
 
 
-def io_weight(weight: int) -> int:
-    """v1's weight (10 … 1000) on v2's scale (1 … 10000)."""
-    return 1 + (weight - 10) * 9999 // 990
+def io_weight(setting: str) -> tuple[str, str]:
+    """A weight for BFQ (as v1's: 10 … 1000) as one for everybody (1 … 10000)."""
+    whose, _, weight = setting.partition(" ")
+    return "io.weight", f"{whose} {1 + (int(weight) - 10) * 9999 // 990}"
 
 
 def _hugepages(limits: list[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
@@ -160,3 +162,6 @@ SECTIONS: dict[str, Callable[[Any], Iterator[tuple[str, Any]]]] = {
     "rdma": _rdma,
     "unified": _unified,
 }
+
+# What is written instead where the kernel has no disk scheduler BFQ.
+OTHERWISE: dict[str, Callable[[str], tuple[str, str]]] = {"io.bfq.weight": io_weight}
