@@ -17,7 +17,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ NOFILE = 20000  # what a container may be given where root has no CAP_SYS_RESOUR
 class Engine:
     command: list[str]
     load_target: str
+    within: Sequence[str] = ()  # what brings a command to its network
 
     def __call__(self, *words: object, **options) -> str:
         return run(*self.command, *words, **options)
@@ -82,7 +84,7 @@ def dockerd(directory: Path, *, within: list[str], options: tuple[str, ...] = ()
     ]
     with cgroups_removed("docker"):
         with running(command, lambda: succeeds([*docker, "info"]), log=directory / "log"):
-            yield Engine(docker, str(directory))
+            yield Engine(docker, str(directory), within)
 
 
 @contextmanager
@@ -102,7 +104,7 @@ def containerd(directory: Path, *, within: list[str]) -> Iterator[Engine]:
     command = [*within, "containerd", "--config", f"{directory}/config.toml"]
     with cgroups_removed("default"):
         with running(command, lambda: succeeds([*ctr, "version"]), log=directory / "log"):
-            yield Engine(ctr, str(directory))
+            yield Engine(ctr, str(directory), within)
 
 
 @contextmanager
@@ -120,7 +122,7 @@ def podman(directory: Path, *, within: list[str]) -> Iterator[Engine]:
         "--storage-driver", "overlay", "--log-level", "error",
     ]
     with cgroups_removed("libpod_parent", "conmon"):
-        yield Engine(command, str(directory))
+        yield Engine(command, str(directory), within)
 
 
 # --- cgroups --------------------------------------------------------------------------------
@@ -136,7 +138,19 @@ def cgroups_removed(*names: str) -> Iterator[None]:
     finally:
         for path in ours:
             for folder, _, _ in os.walk(path, topdown=False):
-                Path(folder).rmdir()
+                remove_cgroup(Path(folder))
+
+
+def remove_cgroup(path: Path, seconds: float = 5) -> None:
+    """Remove it when its last process has gone, which was killed or is about to end."""
+    deadline = time.monotonic() + seconds
+    while path.exists():
+        try:
+            path.rmdir()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 @contextmanager
