@@ -35,7 +35,8 @@ apt_test_packages="
     strace openssl tmux hyperfine time attr libcap2-bin procps git libseccomp2 shellcheck
     user-mode-linux qemu-user-static binutils binutils-aarch64-linux-gnu"
 dnf_test_packages="
-    runc crun podman netavark containerd moby-engine iptables-nft
+    runc crun podman netavark catatonit buildah containerd containernetworking-plugins moby-engine
+    iptables-nft
     skopeo umoci busybox
     strace openssl tmux hyperfine time attr libcap procps-ng git libseccomp ShellCheck
     qemu-user-static binutils binutils-aarch64-linux-gnu"
