@@ -39,7 +39,7 @@ MNT_FORCE, MNT_DETACH, MNT_EXPIRE, UMOUNT_NOFOLLOW = 0x1, 0x2, 0x4, 0x8
 # the mount calls that work on file descriptors: open_tree(2), move_mount(2), fsopen(2), fsmount(2)
 OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC = 0x1, os.O_CLOEXEC
 MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH = 0x4, 0x40
-FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC = 0x1, 0x1
+FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC, FSPICK_CLOEXEC, FSPICK_EMPTY_PATH = 0x1, 0x1, 0x1, 0x8
 FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_SET_FD = 0, 1, 5
 FSCONFIG_CMD_CREATE, FSCONFIG_CMD_RECONFIGURE = 6, 7
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 0x1, 0x2, 0x4, 0x8
@@ -80,6 +80,7 @@ SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 8, 32
 KEYCTL_JOIN_SESSION_KEYRING = 1
 PROC_SUPER_MAGIC, SYSFS_MAGIC, DEVPTS_SUPER_MAGIC = 0x9FA0, 0x62656572, 0x1CD1
 CGROUP2_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC = 0x63677270, 0x794C7630
+PROC_ROOT_INO = 1  # of the top of every procfs, and of nothing else in it
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _observer: Observer | None = None
@@ -171,6 +172,7 @@ _move_mount = _prototype("move_mount", c_int, c_void_p, c_int, c_void_p, c_uint,
 _fsopen = _prototype("fsopen", c_void_p, c_uint, path=0, number=430)
 _fsconfig = _prototype("fsconfig", c_int, c_uint, c_void_p, c_void_p, c_int, path=2, number=431)
 _fsmount = _prototype("fsmount", c_int, c_uint, c_uint, number=432)
+_fspick = _prototype("fspick", c_int, c_void_p, c_uint, path=1, number=433)
 _close_range = _prototype("close_range", c_uint, c_uint, c_uint, number=436)
 _openat2 = _prototype("openat2", c_int, c_void_p, c_void_p, c_ulong, path=1, number=437)
 _mount_setattr = _prototype(
@@ -240,6 +242,11 @@ def fsconfig(
 def fsmount(fd: int, attributes: int = 0) -> int:
     """fsmount(2): the mount (MOUNT_ATTR_*) of what fsopen and fsconfig made, attached nowhere."""
     return _fsmount(fd, FSMOUNT_CLOEXEC, attributes)
+
+
+def fspick(fd: int) -> int:
+    """fspick(2): begin to change the file system that ``fd``, the top of a mount, is open on."""
+    return _fspick(fd, b"", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH)
 
 
 def mount_setattr(
@@ -406,6 +413,7 @@ def _observed(name: str, function: Callable[P, R]) -> Callable[P, R]:
 
 fork = _observed("fork", os.fork)
 chdir = _observed("chdir", os.chdir)
+chroot = _observed("chroot", os.chroot)
 fchdir = _observed("fchdir", os.fchdir)
 mkdirat = _observed("mkdirat", os.mkdir)
 mknodat = _observed("mknodat", os.mknod)
@@ -418,11 +426,27 @@ dup2 = _observed("dup2", os.dup2)
 kill = _observed("kill", os.kill)
 
 
+def open_proc(path: str, flags: int) -> int:
+    """Open a file of the real /proc, ``path`` below it. Whatever is mounted over it or over a part
+    of it (EXDEV) would have us tell something else than we mean, or tell it to somebody else:
+    CVE-2025-52881."""
+    top = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if fstatfs_type(top) != PROC_SUPER_MAGIC or os.fstat(top).st_ino != PROC_ROOT_INO:
+            raise OSError(18, "/proc is not the kernel's", path)
+        return openat2(top, path, flags, resolve=RESOLVE_BENEATH | RESOLVE_NO_XDEV)
+    finally:
+        os.close(top)
+
+
 def write_file(path: Path, data: Path, dir_fd: int | None = None) -> None:
     """Write to a file that is there already, in one write(2): how /proc and cgroups are told."""
     name = os.fsdecode(path)
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=dir_fd)
+        if name.startswith("/proc/"):
+            fd = open_proc(name.removeprefix("/proc/"), os.O_WRONLY)
+        else:
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=dir_fd)
         try:
             written = os.write(fd, os.fsencode(data))
         finally:
