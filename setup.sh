@@ -30,7 +30,8 @@ dnf_packages="ca-certificates gcc glibc-devel libcap-devel iproute nftables zstd
 
 # To test. The other runtimes and engines; makers of images; tools that look inside; other machines.
 apt_test_packages="
-    runc crun podman netavark containerd docker.io docker-compose iptables docker-registry
+    runc crun podman netavark catatonit buildah containerd containernetworking-plugins docker.io
+    docker-compose iptables docker-registry
     skopeo umoci mmdebstrap
     strace openssl tmux hyperfine time attr libcap2-bin procps git libseccomp2 shellcheck
     user-mode-linux qemu-user-static binutils binutils-aarch64-linux-gnu"

@@ -56,9 +56,7 @@ def wait_for(condition, seconds=10):
 # --- podman run -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("command", "code"), [
-    ("true", 0), ("exit 7", 7), ("sh -c 'kill -KILL $$'; exit $?", 137),
-])
+@pytest.mark.parametrize(("command", "code"), [("true", 0), ("exit 7", 7)])
 def test_exit_codes(podman, command, code):
     assert run(podman, IMAGE, "sh", "-c", command) == (code, "")
 
@@ -74,7 +72,7 @@ def test_a_command_that_cannot_be_run(podman, command, code, reason):
 
 
 @pytest.mark.parametrize(("options", "command", "answer"), [
-    (["-m", "4m"], "cat /sys/fs/cgroup/memory/memory.limit_in_bytes", "4194304"),
+    (["-m", "6m"], "cat /sys/fs/cgroup/memory/memory.limit_in_bytes", "6291456"),
     (["--cpus", "0.5"], "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000"),
     (["--pids-limit", "10"], "cat /sys/fs/cgroup/pids/pids.max", "10"),
     (["--cpuset-cpus", "1"], "cat /sys/fs/cgroup/cpuset/cpuset.cpus", "1"),
