@@ -144,6 +144,10 @@ def await_ready(setup: Setup) -> None:
         setup.container.write("suspicion", os.fsencode(message[1]))
     if not (setup.spec.get("hooks") or {}).get("startContainer"):
         setup.channel.receive()  # an error, or the end of file that execve(2) brings
+    if setup.process.get("scheduler") or setup.process.get("ioPriority"):
+        from minirun.runtime import scheduling
+
+        scheduling.prioritise(setup.container.state["pid"], setup.process)
     for limit in setup.process.get("rlimits") or []:
         number = specs.RLIMITS[limit["type"]]
         try:

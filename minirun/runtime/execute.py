@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.runtime.setup import Setup
 
+DOMAINS = {"LINUX": 0x0, "LINUX32": 0x8}  # PER_LINUX, PER_LINUX32: personality(2)
 F_SEAL_ALL = 0xF  # no seal may be added, no shrinking, growing, writing: memfd_create(2)
 
 
@@ -45,6 +46,10 @@ def execute(setup: Setup) -> None:
     user = setup.process.get("user") or {}
     _own_standard_streams(user.get("uid") or 0, bool(setup.process.get("terminal")))
     os.umask(0o022 if user.get("umask") is None else user["umask"])
+    if setup.linux("personality"):
+        linux.personality(DOMAINS[setup.linux("personality")["domain"]])
+    if setup.memory_policy:
+        linux.set_mempolicy(*setup.memory_policy)
     door = 3 + setup.preserved
     calls: list[trampoline.Call]
     if (setup.spec.get("hooks") or {}).get("startContainer"):

@@ -148,6 +148,10 @@ def borrow_from_host(setup: Setup) -> None:
     except OSError:
         setup.image = os.memfd_create("minirun-oci:init", flags)  # before Linux 6.3
     setup.image_reader = os.open(f"/proc/self/fd/{setup.image}", os.O_RDONLY | os.O_CLOEXEC)
+    if setup.linux("memoryPolicy"):
+        from minirun.runtime import scheduling
+
+        setup.memory_policy = scheduling.memory_policy(setup.linux("memoryPolicy"))
     if setup.linux("seccomp"):
         from minirun.runtime import seccomp
 

@@ -41,6 +41,7 @@ class Setup:
         self.master: int | None = None  # of the terminal
         self.path = self.suspicion = ""  # of the command
         self.filter, self.filter_flags = b"", 0
+        self.memory_policy: tuple[int, bytes] | None = None
 
     def become_child(self) -> None:
         """Keep the child's end of the conversation only, and not the parent's lock."""
