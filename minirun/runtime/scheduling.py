@@ -4,10 +4,10 @@ These are the kernel's knobs of one process, where a cgroup has those of many: t
 scheduler (sched(7)), the order of its disk requests (ioprio_set(2)), the processors it may run on
 (sched_setaffinity(2)), and the memory nodes that its pages come from (set_mempolicy(2)).
 
-``prioritise`` is called by the parent, since a user namespace takes the power to do it away;
-``set_memory_policy`` by the process itself, for the kernel offers no other way.
+``prioritise`` is called by the parent, since a user namespace takes the power to do it away; the
+memory policy is set by the process itself, for the kernel offers no other way.
 
-Interface: prioritise, set_memory_policy, set_affinity, and the tables of names.
+Interface: prioritise, memory_policy, set_affinity, and the tables of names.
 """
 
 from __future__ import annotations
@@ -73,17 +73,11 @@ def _bits(settings: dict[str, Any], names: dict[str, int]) -> int:
     return sum(names[flag] for flag in set(settings.get("flags") or ()))
 
 
-def set_memory_policy(policy: dict[str, Any]) -> None:
-    """Let the pages of this process, and of what it executes, come from these nodes."""
+def memory_policy(policy: dict[str, Any]) -> tuple[int, bytes]:
+    """The mode and the mask of nodes that ``linux.memoryPolicy`` means to set_mempolicy(2)."""
     mask = sum(1 << node for node in numbers(policy.get("nodes") or "", "linux.memoryPolicy.nodes"))
     mode = MEMORY_MODES[policy["mode"]] | _bits(policy, MEMORY_FLAGS)
-    try:
-        linux.set_mempolicy(mode, mask.to_bytes(MOST // 8, "little") if mask else b"")
-    except OSError as error:
-        raise StepError(
-            f"linux.memoryPolicy: {policy['mode']}: {os.strerror(error.errno or 0)}",
-            hint="cat /sys/devices/system/node/has_memory",
-        ) from error
+    return mode, mask.to_bytes(MOST // 8, "little") if mask else b""
 
 
 def set_affinity(text: str | None, place: str) -> None:

@@ -41,11 +41,18 @@ SYSCTLS = (
     ("kernel.shmmni", "ipc"), ("kernel.shm_rmid_forced", "ipc"), ("fs.mqueue.", "ipc"),
     ("kernel.domainname", "uts"), ("net.", "network"),
 )  # fmt: skip
-NOT_YET = (
-    "process.scheduler", "process.ioPriority", "process.execCPUAffinity", "process.apparmorProfile",
-    "process.selinuxLabel", "linux.mountLabel", "linux.intelRdt", "linux.memoryPolicy",
-    "linux.personality", "linux.netDevices", "linux.seccomp.listenerPath", "vm",
-)  # fmt: skip
+REFUSED = {  # field: why. All others are honoured: see fields.py
+    "solaris": "for another system", "windows": "for another system", "vm": "for another system",
+    "zos": "for another system", "freebsd": "for another system",
+    "process.commandLine": "for Windows; say process.args",
+    "process.apparmorProfile": "not supported by this version of minirun-oci",
+    "process.selinuxLabel": "not supported by this version of minirun-oci",
+    "linux.mountLabel": "not supported by this version of minirun-oci",
+    "linux.intelRdt": "not supported by minirun-oci",
+    "linux.netDevices": "not supported by this version of minirun-oci",
+    "linux.personality.flags": "not defined by the runtime spec yet",
+    "linux.seccomp.listenerPath": "not supported by this version of minirun-oci",
+}  # fmt: skip
 
 
 def load(bundle: str) -> tuple[Spec, bytes]:
@@ -69,13 +76,14 @@ def load(bundle: str) -> tuple[Spec, bytes]:
 def check(spec: Spec) -> None:
     """All that can be said about a config.json without looking at the machine."""
     schema.CONFIG(spec, "")
-    if get(spec, "ociVersion").partition(".")[0] != "1":
-        raise SpecError(f"ociVersion: {printable(spec['ociVersion'])} is not 1.x, which this is")
+    numbers = spec["ociVersion"].partition("-")[0].partition("+")[0].split(".")
+    if numbers[0] != "1" or len(numbers) != 3 or not all(map(str.isdecimal, numbers)):
+        raise SpecError(f"ociVersion: {printable(spec['ociVersion'])} is not 1.x.y, which this is")
     if not get(spec, "root.path"):
         raise SpecError("root.path: is required")
-    for field in NOT_YET:
-        if get(spec, field):
-            raise SpecError(f"{field}: is not supported by this version of minirun-oci")
+    for field, why in REFUSED.items():
+        if get(spec, field) not in (None, "", []):
+            raise SpecError(f"{field}: is {why}")
     _check_process(spec)
     _check_namespaces(spec)
     _check_sysctls(spec)
