@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from minirun.runtime import cgroup
 from tests.runtime.bundles import Bundle, skip_without_root
 
 
@@ -31,3 +32,14 @@ def tidy(bundle: Bundle, request: pytest.FixtureRequest) -> None:
     """Our runtime leaves nothing behind; what the others leave is their business."""
     if bundle.runtime == "minirun-oci":
         request.getfixturevalue("residue")
+
+
+@pytest.fixture
+def group(residue) -> Iterator[cgroup.Cgroup]:
+    """A cgroup of our own making, empty; killed and removed at the end."""
+    skip_without_root()
+    found = cgroup.prepare(None, f"test-{os.getpid()}", {})
+    found.make()
+    yield found
+    found.kill()
+    found.delete()

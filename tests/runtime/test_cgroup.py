@@ -7,14 +7,13 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
 
 import pytest
 
-from minirun import linux
 from minirun.errors import Error, SpecError, StateError
 from minirun.runtime import cgroup
 from minirun.runtime.cgroup import Cgroup, hierarchy, limits
+from tests.runtime.cgroups import Child, fact, needs
 
 MIB = 1 << 20
 
@@ -62,55 +61,6 @@ def test_paths_that_lead_elsewhere_are_refused(path):
 
 
 # from here on in the kernel
-
-
-@pytest.fixture
-def group(residue) -> Iterator[Cgroup]:
-    found = cgroup.prepare(None, f"test-{os.getpid()}", {})
-    found.make()
-    yield found
-    found.kill()
-    found.delete()
-
-
-class Child:
-    """A process that enters a cgroup and then does something until it is killed."""
-
-    def __init__(self, group: Cgroup, body: Callable[[], object] = signal.pause) -> None:
-        ready, told = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)  # whatever the tests come to
-                group.enter()
-                os.write(told, b"x")
-                body()
-            finally:
-                os._exit(99)
-        os.close(told)
-        assert os.read(ready, 1) == b"x"
-        os.close(ready)
-
-    def wait(self) -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-
-def fact(group: Cgroup, v1: tuple[str, str], v2: tuple[str, str]) -> str:
-    """What the kernel says in a file of (controller, file) of its version."""
-    version = (
-        1 if any(v1[0] in tree.controllers for tree in group.trees if tree.version == 1) else 2
-    )
-    controller, file = v1 if version == 1 else v2
-    directory = group.directory(controller)
-    if directory is None:
-        pytest.skip(f"no controller {controller}")
-    with open(f"{directory}/{file}") as stream:
-        return stream.read().strip()
-
-
-def needs(group: Cgroup, controller: str) -> None:
-    if group.directory(controller) is None:
-        pytest.skip(f"this machine has no controller {controller}")
 
 
 def test_entering_is_in_every_tree(group):

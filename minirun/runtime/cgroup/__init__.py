@@ -5,7 +5,8 @@
     cgroup.make()                                                         # the directories
     cgroup.apply(resources)                                               # the limits
     cgroup.enter()                  # in the child, before anything else: see there
-    …
+    now = cgroup.update(now, wanted)    # other limits, while the container runs
+    cgroup.freeze(); cgroup.thaw()
     cgroup.kill()
     cgroup.delete()
 
@@ -156,6 +157,12 @@ class Cgroup:
         return freezer.is_frozen(self)
 
     # looking, and the end
+
+    def stats(self) -> dict[str, Any]:
+        """What has been used so far, in the form of runc's events (stats.py)."""
+        from minirun.runtime.cgroup.stats import stats
+
+        return stats(self)
 
     def oom_kills(self) -> int:
         """How many processes of the cgroup the out-of-memory killer has killed."""
