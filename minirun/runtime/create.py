@@ -14,7 +14,7 @@ from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
 
 from minirun import errors, linux
 from minirun.runtime import cgroup as cgroups
-from minirun.runtime import ending, hooks, init, namespaces
+from minirun.runtime import ending, hooks, idmap, init, namespaces
 from minirun.runtime import spec as specs
 from minirun.runtime.container import Container, start_time
 from minirun.runtime.setup import Setup
@@ -33,6 +33,7 @@ def prepare(root: str, container_id: str, bundle: str, spec: Spec, text: bytes) 
     cgroup = cgroups.prepare(specs.get(spec, "linux.cgroupsPath"), container_id, resources)
     state = {
         "bundle": bundle,
+        "rootfs": os.path.normpath(os.path.join(bundle, spec["root"]["path"])),
         "annotations": spec.get("annotations") or {},
         "cgroup": cgroup.to_json(),
     }
@@ -87,25 +88,12 @@ def fork_child(setup: Setup) -> None:
     setup.listener.close()  # the child has it; when that dies, nobody shall answer the door
     message = _next(setup)
     if message[0] == "maps":
-        namespaces.write_maps(setup.spec, child)
+        idmap.write(child, namespaces.maps(setup.spec))
         setup.channel.send("go")
         message = _next(setup)
     pid = message[1]
     setup.first_child = child
     setup.container.record("process.json", {"pid": pid, "startTime": start_time(pid)})
-
-
-def prepare_init(setup: Setup) -> None:
-    """Set what only a process outside can set of the container's first one, and let it go on.
-
-    why:    its own user namespace may not allow it to
-    shell:  echo 500 > /proc/PID/oom_score_adj
-    man:    proc_pid_oom_score_adj(5)
-    """
-    pid = setup.container.state["pid"]
-    score = setup.process.get("oomScoreAdj")
-    if score is not None:
-        linux.write_file(f"/proc/{pid}/oom_score_adj", str(score))
     setup.channel.send("go", pid)
 
 
@@ -159,7 +147,7 @@ def await_ready(setup: Setup) -> None:
             ) from error
 
 
-STEPS = (open_door, make_cgroup, fork_child, prepare_init, limit, await_ready)
+STEPS = (open_door, make_cgroup, fork_child, limit, await_ready)
 
 
 def _next(setup: Setup) -> list[Any]:

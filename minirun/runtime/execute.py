@@ -60,7 +60,9 @@ def execute(setup: Setup) -> None:
         kept, error_fd = setup.listener.fileno(), door + 1
         calls = [("accept4", door, 0, 0, os.O_CLOEXEC), ("close", door)]
         setup.channel.send("ready", setup.suspicion)
-    calls += powers.calls(setup.process, setup.last_cap, setup.filter, setup.filter_flags)
+    calls += powers.calls(
+        setup.process, setup.last_cap, setup.filter, setup.filter_flags, setup.may_set_groups
+    )
     arguments, environment = setup.process["args"], setup.process["env"]
     calls.append(("execve", _text(setup.path), _texts(arguments), _texts(environment)))
     for name, *values in calls:

@@ -14,7 +14,7 @@ import errno
 import os
 
 from minirun import errors, linux
-from minirun.runtime import devices, hooks, namespaces, rootfs, signals
+from minirun.runtime import devices, hooks, idmap, namespaces, rootfs, signals
 from minirun.runtime import spec as specs
 from minirun.runtime.execute import execute, find_command
 from minirun.runtime.step import take
@@ -55,6 +55,24 @@ def enter_cgroup(setup: Setup) -> None:
     setup.cgroup.enter()
 
 
+def set_oom_score(setup: Setup) -> None:
+    """Say how early the container shall die when the machine is out of memory.
+
+    why:    in the user namespace the file is no longer ours; children inherit the score
+    shell:  echo 500 > /proc/self/oom_score_adj
+    man:    proc_pid_oom_score_adj(5)
+    """
+    score = setup.process.get("oomScoreAdj")
+    if score is not None:
+        try:
+            linux.write_file("/proc/self/oom_score_adj", str(score))
+        except PermissionError as error:
+            raise errors.StepError(
+                f"process.oomScoreAdj: {score}: only who has CAP_SYS_RESOURCE may lower it",
+                hint="cat /proc/self/oom_score_adj shows what it is",
+            ) from error
+
+
 def join_namespaces(setup: Setup) -> None:
     """Join the namespaces that config.json gives by path, and make a new user namespace.
 
@@ -65,12 +83,13 @@ def join_namespaces(setup: Setup) -> None:
     """
     namespaces.join(setup.spec)
     if specs.is_new(setup.spec, "user"):
-        linux.unshare(linux.CLONE_NEWUSER)
+        namespaces.new(setup.spec, user=True)
         setup.channel.send("maps")
         setup.channel.expect("go")
+    uid, gid, setup.may_set_groups = idmap.identity(setup.process)
     if "user" in specs.namespaces(setup.spec):
-        linux.setresgid(0, 0, 0)
-        linux.setresuid(0, 0, 0)
+        namespaces.check_joined(setup.spec)
+        idmap.become(uid, gid)
 
 
 def new_namespaces(setup: Setup) -> None:
@@ -80,7 +99,7 @@ def new_namespaces(setup: Setup) -> None:
     shell:  unshare --mount --uts --ipc --net --cgroup --time --pid --fork
     man:    namespaces(7), unshare(2)
     """
-    linux.unshare(namespaces.new_flags(setup.spec))
+    namespaces.new(setup.spec, user=False)
     namespaces.set_time_offsets(setup.spec)
 
 
@@ -291,7 +310,7 @@ def enter_directory(setup: Setup) -> None:
         raise errors.StepError(f"process.cwd: cannot enter {shown}: {why}") from error
 
 
-FIRST_STEPS = (enter_cgroup, join_namespaces, new_namespaces, fork_init)
+FIRST_STEPS = (enter_cgroup, set_oom_score, join_namespaces, new_namespaces, fork_init)
 STEPS = (
     await_parent,
     set_names,

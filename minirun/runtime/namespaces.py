@@ -8,15 +8,17 @@ The first child of ``create`` does this, in an order that is not free:
    them what root may do.
 3. The rest in one unshare(2). The PID and time namespaces begin with the next child.
 
-Interface: join, enter_user, unshare_rest, write_maps, set_time_offsets, raise_loopback.
+Interface: join, new, maps, check_joined, set_time_offsets, raise_loopback.
 """
 
 from __future__ import annotations
 
 import os
+from errno import EPERM
 
 from minirun import linux
 from minirun.errors import SpecError, printable
+from minirun.runtime import idmap
 from minirun.runtime import spec as specs
 
 TYPE_CHECKING = False
@@ -62,23 +64,35 @@ def _try_to_join(kind: str, fd: int, flag: int) -> bool:
     return True
 
 
-def new_flags(spec: Spec) -> int:
-    """The CLONE_NEW* of all new namespaces but the user namespace."""
+def new(spec: Spec, *, user: bool) -> None:
+    """Make the new user namespace, or all the other new ones (unshare(2))."""
     flags = 0
     for kind, path in specs.namespaces(spec).items():
-        if not path and kind != "user":
+        if not path and (kind == "user") is user:
             flags |= specs.NAMESPACES[kind][0]
-    return flags
+    try:
+        linux.unshare(flags)
+    except OSError as error:
+        if error.errno == EPERM and "user" not in specs.namespaces(spec) and os.geteuid():
+            raise SpecError(
+                "linux.namespaces: an ordinary user needs a user namespace to make others",
+                hint="minirun-oci spec --rootless writes a config.json that has one",
+            ) from error
+        raise idmap.refusal(error) from error
 
 
-def write_maps(spec: Spec, pid: int) -> None:
-    """Say who is who in the new user namespace of ``pid`` (user_namespaces(7))."""
-    for file, field in (("uid_map", "linux.uidMappings"), ("gid_map", "linux.gidMappings")):
-        rows = [
-            f"{row['containerID']} {row['hostID']} {row['size']}\n"
-            for row in specs.get(spec, field) or []
-        ]
-        linux.write_file(f"/proc/{pid}/{file}", "".join(rows))
+def maps(spec: Spec) -> dict[str, list[idmap.Row]]:
+    """{"uid": rows, "gid": rows} of linux.uidMappings and linux.gidMappings"""
+    return {
+        kind: idmap.rows(specs.get(spec, field) or []) for kind, field in idmap.FIELDS.items()
+    }
+
+
+def check_joined(spec: Spec) -> None:
+    """A user namespace that is given by path has its maps already: config.json may repeat them."""
+    for kind, wanted in maps(spec).items():
+        if wanted and sorted(wanted) != sorted(idmap.read(kind)):
+            raise SpecError(f"{idmap.FIELDS[kind]}: not those of the user namespace that is joined")
 
 
 def set_time_offsets(spec: Spec) -> None:

@@ -32,9 +32,13 @@ SYS_ADMIN = capabilities.BITS["CAP_SYS_ADMIN"]
 
 
 def calls(
-    process: dict[str, Any], last_cap: int, filter: bytes, filter_flags: int
+    process: dict[str, Any], last_cap: int, filter: bytes, filter_flags: int, may_set_groups: bool
 ) -> Iterator[Call]:
-    """The calls that leave the process with what ``process`` grants it, and no more."""
+    """The calls that leave the process with what ``process`` grants it, and no more.
+
+    ``last_cap`` is the kernel's highest capability; where setgroups(2) is given up (idmap.py), the
+    process keeps the groups that its caller has.
+    """
     no_new_privs = bool(process.get("noNewPrivileges"))
     if no_new_privs:
         yield "prctl", linux.PR_SET_NO_NEW_PRIVS, 1
@@ -43,7 +47,7 @@ def calls(
         if not sets["bounding"] >> bit & 1:
             yield "prctl", linux.PR_CAPBSET_DROP, bit
     yield "prctl", linux.PR_SET_KEEPCAPS, 1
-    yield from _user(process.get("user") or {})
+    yield from _user(process.get("user") or {}, may_set_groups)
     yield from _sets(sets, SYS_ADMIN if filter and not no_new_privs else 0)
     if filter:
         program: list[Argument] = [
@@ -53,10 +57,11 @@ def calls(
         yield "seccomp", linux.SECCOMP_SET_MODE_FILTER, filter_flags, program
 
 
-def _user(user: dict[str, Any]) -> Iterator[Call]:
+def _user(user: dict[str, Any], may_set_groups: bool) -> Iterator[Call]:
     groups = user.get("additionalGids") or []
     gid, uid = user.get("gid") or 0, user.get("uid") or 0
-    yield "setgroups", len(groups), pack(f"<{len(groups)}I", *groups)
+    if may_set_groups:
+        yield "setgroups", len(groups), pack(f"<{len(groups)}I", *groups)
     yield "setresgid", gid, gid, gid
     yield "setresuid", uid, uid, uid
 

@@ -39,6 +39,7 @@ class Setup:
         self.root: Root
         self.null = self.image = self.image_reader = self.last_cap = -1
         self.master: int | None = None  # of the terminal
+        self.may_set_groups = True
         self.path = self.suspicion = ""  # of the command
         self.filter, self.filter_flags = b"", 0
         self.memory_policy: tuple[int, bytes] | None = None

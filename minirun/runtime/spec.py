@@ -15,6 +15,8 @@ import os
 from minirun import linux
 from minirun.errors import NotFound, SpecError, printable
 from minirun.runtime import document, schema
+from minirun.runtime.idmap import FIELDS
+from minirun.runtime.idmap import check as check_mappings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,6 +151,8 @@ def _check_namespaces(spec: Spec) -> None:
     maps = get(spec, "linux.uidMappings"), get(spec, "linux.gidMappings")
     if is_new(spec, "user") and not all(maps):
         raise SpecError("linux.uidMappings, linux.gidMappings: a new user namespace needs both")
+    for field, mappings in zip(FIELDS.values(), maps, strict=True):
+        check_mappings(mappings or [], field)
     if "user" not in listed and any(maps):
         raise SpecError("linux.uidMappings: has no meaning without a user namespace")
     for field, kind in (("hostname", "uts"), ("domainname", "uts"), ("linux.timeOffsets", "time")):
