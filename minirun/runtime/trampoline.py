@@ -11,16 +11,20 @@ memfd_create(2), sealed against writing. It is made anew for each container and 
 system calls with all they point to::
 
     offset 0     ELF header, one program header: map all of this at BASE, read and execute
-    CODE         make the calls of the table, one after the other; when one fails, write
-                 (result, call number) to the error fd and exit(126)
+    CODE         make the calls of the table, one after the other; when one returns more than
+                 its row allows, write (result, call number) to the error fd and exit(126)
     ...          error fd
-    ...          table: rows of six words: number, five arguments
+    ...          table: rows of seven words: number, five arguments, highest result to go on with
     ...          what the arguments point to: strings, arrays, the seccomp program
 
-The last row is execve(2) of the command. Two more things come for free:
+The last row is execve(2) of the command. Errors are negative, and so the highest of all results
+when they are compared without a sign. Three more things come for free:
 
 - A container that waits for its ``start`` is this one page, and no Python of 8 MB: the table's
   first row is accept(2) on the socket that ``start`` connects to.
+- ``exec`` has it make the process that appears in a container, by clone(2), when the powers are
+  given up already: no Python of ours is ever seen in there. Only the child goes on, whose result
+  is 0; for the parent the pid is too high a result, so it tells it and ends.
 - The seccomp filter is loaded by the last row but one. Only execve has to be allowed by it, and
   nothing that an interpreter happens to call.
 
@@ -29,7 +33,6 @@ Interface: build, report.
 
 from __future__ import annotations
 
-import errno
 import os
 from _struct import pack, unpack
 
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 
 BASE = 0x10000000
 HEADERS = 64 + 56
+ROW_SIZE, HIGHEST_RESULT = 7 * 8, 2**63 - 1
 ERROR_SIZE = 16
 
 # fmt: off
@@ -57,29 +61,30 @@ X86_64 = bytes.fromhex(
     "4c8b5320"        #        mov  r10, [rbx + 32]
     "4c8b4328"        #        mov  r8,  [rbx + 40]
     "0f05"            #        syscall
-    "4883c330"        #        add  rbx, 48
-    "4885c0"          #        test rax, rax
-    "79de"            #        jns  next                 errors are negative
-    "ff73d0"          #        push [rbx - 48]           the number of what failed
+    "4883c338"        #        add  rbx, 56
+    "483b43f8"        #        cmp  rax, [rbx - 8]       the highest result to go on with
+    "76dd"            #        jbe  next                 without a sign errors are higher
+    "ff73c8"          #        push [rbx - 56]           the number of the call
     "50"              #        push rax                  and its result
-    "488b3d1c000000"  #        mov  rdi, [rip + error_fd]
+    "488b3d1b000000"  #        mov  rdi, [rip + error_fd]
     "4889e6"          #        mov  rsi, rsp
     "ba10000000"      #        mov  edx, 16
     "b801000000"      #        mov  eax, 1               write
     "0f05"            #        syscall
     "bf7e000000"      #        mov  edi, 126
     "b8e7000000"      #        mov  eax, 231             exit_group
-    "0f05"            #        syscall
-    "90"              #        nop                       error_fd and table follow, aligned
+    "0f05"            #        syscall                   error_fd and table follow
 )
 AARCH64 = b"".join(word.to_bytes(4, "little") for word in (
-    0x10000253,       # start: adr  x19, table
+    0x10000293,       # start: adr  x19, table
     0xA8C10268,       # next:  ldp  x8, x0, [x19], #16   the call's number, first argument
     0xA8C10A61,       #        ldp  x1, x2, [x19], #16
     0xA8C11263,       #        ldp  x3, x4, [x19], #16
     0xD4000001,       #        svc  #0
-    0xB6FFFF80,       #        tbz  x0, #63, next        errors are negative
-    0xF85D0261,       #        ldur x1, [x19, #-48]      the number of what failed
+    0xF8408669,       #        ldr  x9, [x19], #8        the highest result to go on with
+    0xEB09001F,       #        cmp  x0, x9
+    0x54FFFF49,       #        b.ls next                 without a sign errors are higher
+    0xF85C8261,       #        ldur x1, [x19, #-56]      the number of the call
     0xA9BF07E0,       #        stp  x0, x1, [sp, #-16]!
     0x58000100,       #        ldr  x0, error_fd
     0x910003E1,       #        mov  x1, sp
@@ -91,10 +96,10 @@ AARCH64 = b"".join(word.to_bytes(4, "little") for word in (
     0xD4000001,       #        svc  #0                   error_fd and table follow
 ))
 NAMES = ("accept4", "close", "prctl", "setgroups", "setresgid", "setresuid", "capset",
-         "seccomp", "execve", "fcntl")
+         "seccomp", "execve", "fcntl", "clone", "setsid", "ioctl", "prlimit64")
 MACHINES = {  # uname -m: (code, e_machine of ELF, the numbers of NAMES)
-    "x86_64": (X86_64, 62, (288, 3, 157, 116, 119, 117, 126, 317, 59, 72)),
-    "aarch64": (AARCH64, 183, (242, 57, 167, 159, 149, 147, 91, 277, 221, 25)),
+    "x86_64": (X86_64, 62, (288, 3, 157, 116, 119, 117, 126, 317, 59, 72, 56, 112, 16, 302)),
+    "aarch64": (AARCH64, 183, (242, 57, 167, 159, 149, 147, 91, 277, 221, 25, 220, 157, 29, 261)),
 }
 # fmt: on
 
@@ -120,12 +125,15 @@ def build(calls: Sequence[Call], error_fd: int) -> bytes:
         if isinstance(argument, list):
             argument = pack(f"<{len(argument)}Q", *[place(item) for item in argument])
         data.extend(bytes(-len(data) % 8))
-        address = BASE + table_at + 48 * len(calls) + len(data)
+        address = BASE + table_at + ROW_SIZE * len(calls) + len(data)
         data.extend(argument)
         return address
 
-    rows = [[numbers[name], *map(place, arguments)] for name, *arguments in calls]  # type: ignore
-    table = b"".join(pack("<6Q", *row, *[0] * (6 - len(row))) for row in rows)
+    table = bytearray()
+    for name, *arguments in calls:
+        words = [numbers[str(name)], *map(place, arguments)]  # type: ignore[arg-type]
+        highest = 0 if name == "clone" else HIGHEST_RESULT
+        table += pack("<7Q", *words, *[0] * (6 - len(words)), highest)
     body = code + pack("<Q", error_fd) + table + data
     return _headers(elf_machine, HEADERS + len(body)) + body
 
@@ -139,7 +147,7 @@ def _headers(elf_machine: int, size: int) -> bytes:
 
 
 def report(message: bytes) -> tuple[str, int]:
-    """(name of the call that failed, errno) from what the code wrote to the error fd."""
+    """(name of the call, result) from what the code wrote to the error fd."""
     result, number = unpack("<qQ", message)
     names = {n: name for name, n in machine()[2].items()}
-    return names.get(number, f"system call {number}"), -result if result < 0 else errno.EIO
+    return names.get(number, f"system call {number}"), result

@@ -57,7 +57,7 @@ def test_calls_are_made_in_order():
 def test_the_call_that_fails_is_reported_and_is_the_last(calls, name, number):
     code, shown, failed = execute(calls)
     assert (code, shown, len(failed)) == (126, b"", trampoline.ERROR_SIZE)
-    assert trampoline.report(failed) == (name, number)
+    assert trampoline.report(failed) == (name, -number)
 
 
 def test_more_arguments_than_a_page_holds():
@@ -79,7 +79,7 @@ def test_on_aarch64(tmp_path: Path, monkeypatch):
     assert subprocess.run([QEMU, path], check=False, capture_output=True).stdout == b"hello\n"
     path.write_bytes(trampoline.build([("prctl", 38, 1), ("close", 1000)], 2))
     done = subprocess.run([QEMU, path], check=False, capture_output=True)
-    assert done.returncode == 126 and trampoline.report(done.stderr) == ("close", 9)
+    assert done.returncode == 126 and trampoline.report(done.stderr) == ("close", -9)
 
 
 @pytest.mark.parametrize("machine", trampoline.MACHINES)

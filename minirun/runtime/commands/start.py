@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
 
@@ -43,27 +42,13 @@ def start(container: Container, spec: dict[str, Any]) -> None:
     finally:
         connection.close()
     if answer:
-        raise _failure(container, spec, answer)
+        from minirun.runtime import failure
+
+        suspicion = ""
+        if os.path.exists(container.path("suspicion")):
+            suspicion = os.fsdecode(container.read("suspicion"))
+        raise failure.reason(answer, spec["process"]["args"][0], suspicion)
     if (spec.get("hooks") or {}).get("poststart"):
         from minirun.runtime import hooks
 
         log.warn(hooks.run_all_warning(spec, "poststart", container.report("running")))
-
-
-def _failure(container: Container, spec: dict[str, Any], answer: bytes) -> errors.Error:
-    """Why the command was not executed, from what came through the door."""
-    from minirun.runtime import document, sync, trampoline
-
-    if len(answer) != trampoline.ERROR_SIZE:
-        return sync.error_from(document.loads(answer, "start"))
-    name, number = trampoline.report(answer)
-    reason = os.strerror(number)
-    if name != "execve":
-        return errors.StepError(f"step execute failed: {name}: {reason}")
-    command = errors.printable(spec["process"]["args"][0])
-    message = f"{command}: {reason[:1].lower()}{reason[1:]}"
-    if os.path.exists(container.path("suspicion")):
-        message += f": {os.fsdecode(container.read('suspicion'))}"
-    if number in (errno.ENOENT, errno.ENOTDIR):
-        return errors.CommandNotFound(message)
-    return errors.CommandNotExecutable(message)
