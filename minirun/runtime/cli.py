@@ -30,17 +30,37 @@ GLOBAL: tuple[Option, ...] = (
     (("--log",), "FILE", "also write errors to this file"),
     (("--log-format",), "FORMAT", "text or json"),
     (("--debug",), "", "show where an error came from"),
+    (("--systemd-cgroup",), "", "let systemd make the cgroups"),
+    (("--cgroup-manager",), "NAME", "who makes the cgroups: cgroupfs or systemd (cgroupfs)"),
+    (("--rootless",), "WORD", "do without cgroups that are not ours: true, false or auto (auto)"),
     (("--explain",), "[=json]", "tell each step with its system calls; json is for programs"),
     HELP,
     (("-v", "--version"), "", "show the version"),
 )
+CHOICES = {
+    "explain": ("json",),
+    "log-format": ("text", "json"),
+    "cgroup-manager": ("cgroupfs", "systemd"),
+    "rootless": ("auto", "true", "false"),
+}
 COMMANDS = {
     "create": "make a container; its command waits for start",
     "start": "execute the command of a created container",
     "run": "create and start, wait for the end and delete",
+    "exec": "run another command in a container",
     "state": "print a container's state as JSON",
-    "kill": "send a signal to a container's first process",
+    "list": "print all containers",
+    "ps": "show the processes of a container",
+    "kill": "send a signal to a container",
     "delete": "remove a container that has stopped",
+    "pause": "stop all processes of a container, until resume",
+    "resume": "let the processes of a paused container go on",
+    "update": "change the limits of a running container",
+    "events": "print what a container uses, and when it runs out of memory",
+    "spec": "write a config.json to begin with",
+    "features": "print what this runtime can do, as JSON",
+    "checkpoint": "save a running container to files",
+    "restore": "make a container from such files",
 }
 
 
@@ -101,12 +121,25 @@ def _run(options: Values, words: list[str]) -> int:
     if options.get("help") or not words:
         sys.stdout.write(usage())
         return 0 if options.get("help") else errors.UsageError.exit_code
-    if options.get("explain", "json") not in (True, "json"):
-        raise errors.UsageError("--explain takes no other value than json")
-    if options.get("log-format", "text") not in ("text", "json"):
-        raise errors.UsageError("--log-format is text or json")
-    options["root"] = os.path.abspath(options.get("root") or DEFAULT_ROOT)
+    for name, known in CHOICES.items():
+        if options.get(name, True) not in (True, *known):
+            raise errors.UsageError(f"--{name} takes {' or '.join(known)}")
+    options["root"] = os.path.abspath(options.get("root") or default_root())
     return _command(options, *words)
+
+
+def default_root() -> str:
+    """Where everybody may write who can only write there: a user, also one who plays root in a
+    user namespace, has a directory of his own (XDG_RUNTIME_DIR)."""
+    own = os.environ.get("XDG_RUNTIME_DIR")
+    if own and (os.geteuid() != 0 or not _is_root_of_the_machine()):
+        return own + "/minirun/oci"
+    return DEFAULT_ROOT
+
+
+def _is_root_of_the_machine() -> bool:
+    with open("/proc/self/uid_map") as file:  # user_namespaces(7): the first one maps all
+        return file.read().split() == ["0", "0", "4294967295"]
 
 
 def _command(options: Values, name: str, *words: str) -> int:

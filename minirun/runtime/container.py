@@ -4,11 +4,13 @@
     ROOT/ID/state.json     bundle, annotations, cgroups: written before anything is made
     ROOT/ID/process.json   the first process: its pid and when it was started
     ROOT/ID/start          the socket that ``start`` connects to; gone once the command was started
+    ROOT/ID/resources.json the limits, if ``update`` changed those of config.json
 
 Each file is written once, for to replace one costs milliseconds on a disk. No daemon watches
 containers, so ``status`` is never stored: it is worked out from what is there. ``start`` exists and
-the process lives: "created". The process lives: "running". A pid counts only with the start time
-that was noted with it, for the kernel uses numbers again.
+the process lives: "created". The process lives: "running", or if its cgroup is frozen "paused". A
+pid counts only with the start time that was noted with it, for the kernel uses numbers again. The
+time of ``state.json`` is the time of the container's creation.
 
 Each command that changes a container holds a flock(2) on its directory, which dies with its holder.
 ``delete`` removes the directory last, so a delete that was interrupted can be done again.
@@ -24,6 +26,7 @@ from minirun.runtime import document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from minirun.runtime.cgroup import Cgroup
@@ -33,10 +36,19 @@ ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0
 ID_LENGTH = 255  # of a file name
 
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
+FROZEN = {1: ("freezer.state", b"FROZEN"), 2: ("cgroup.events", b"frozen 1")}
+
+ALIVE = (CREATED, RUNNING, PAUSED)
 ALLOWED = {  # operation: the states it is allowed in
     "start": (CREATED,),
-    "kill": (CREATED, RUNNING, PAUSED),
-    "delete": (STOPPED,),
+    "kill": ALIVE,
+    "delete": (CREATED, STOPPED),  # config.md has it that CREATED is not; runc and crun do it
+    "pause": (CREATED, RUNNING),
+    "resume": (PAUSED,),
+    "update": ALIVE,
+    "events": ALIVE,
+    "ps": ALIVE,
+    "checkpoint": (RUNNING,),
 }
 
 
@@ -152,7 +164,22 @@ class Container:
             return CREATING if self.is_locked() else STOPPED
         if start_time(pid) != self.state["startTime"]:
             return STOPPED
+        if self._is_frozen():
+            return PAUSED
         return CREATED if os.path.exists(self.path("start")) else RUNNING
+
+    def _is_frozen(self) -> bool:
+        """As Cgroup.is_frozen, without its imports: ``state`` is asked a thousand times."""
+        record = self.state["cgroup"]
+        for version, mount, controllers in record["trees"]:
+            if version == 2 or "freezer" in controllers:
+                file, words = FROZEN[version]
+                try:
+                    with open(f"{mount}{record['path']}/{file}", "rb") as stream:
+                        return words in stream.read().splitlines()
+                except OSError:
+                    return False
+        return False
 
     def is_locked(self) -> bool:
         """Is another command at work on it? (Always false of one that we have locked.)"""
@@ -170,7 +197,7 @@ class Container:
         status = self.status()
         if status not in ALLOWED[operation]:
             # The words "container not running" are what containerd looks for.
-            why = "container not running: " if operation == "kill" else ""
+            why = "" if status in ALIVE else "container not running: "
             raise StateError(f"{why}cannot {operation} container {self.id!r} that is {status}")
 
     def report(self, status: str | None = None) -> dict[str, Any]:
@@ -182,6 +209,20 @@ class Container:
         report["bundle"] = self.state["bundle"]
         if self.state.get("annotations"):
             report["annotations"] = self.state["annotations"]
+        return report
+
+    def details(self) -> dict[str, Any]:
+        """What ``state`` and ``list`` print, as runc does: the report and a few facts."""
+        directory = os.stat(self.directory)
+        try:
+            created = os.stat(self.path("state.json")).st_mtime_ns
+        except FileNotFoundError:  # a create was killed as early as that
+            created = directory.st_mtime_ns
+        report = self.report()
+        report.setdefault("pid", 0)
+        report["rootfs"] = self.state.get("rootfs", "")
+        report["created"] = timestamp(created)
+        report["owner"] = user_name(directory.st_uid)
         return report
 
     def remove(self) -> None:
@@ -197,6 +238,43 @@ def write_whole(path: str, data: bytes) -> None:
     with open(fd, "wb") as file:
         file.write(data)
     os.rename(path + ".new", path)
+
+
+def timestamp(nanoseconds: int) -> str:
+    """RFC 3339, in UTC."""
+    from time import gmtime, strftime
+
+    seconds, fraction = divmod(nanoseconds, 10**9)
+    return f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(seconds))}.{fraction:09}Z"
+
+
+def user_name(uid: int) -> str:
+    """The name of a user of this machine; "#1000" for one without."""
+    from pwd import getpwuid
+
+    try:
+        return getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
+
+
+def containers(root: str, pattern: str = "") -> Iterator[Container]:
+    """All containers below ``root`` whose ID the regular expression matches, by name."""
+    import re
+
+    try:
+        wanted = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"--regex {printable(pattern)}: {error}") from None
+    try:
+        names = sorted(os.listdir(root))
+    except FileNotFoundError:  # there never was one
+        return
+    for name in filter(wanted.search, names):
+        try:
+            yield Container.load(root, name, lock=False)
+        except (NotFound, UsageError):  # deleted meanwhile, or nothing of ours
+            continue
 
 
 def start_time(pid: int) -> int | None:

@@ -20,9 +20,9 @@ RESERVED = (32, 33)  # the C library's own
 
 
 def number(text: str) -> int:
-    """The number of "TERM", "SIGTERM", "15", "RTMIN+3" or "RTMAX-1"."""
+    """The number of "TERM", "SIGTERM", "15", "RTMIN+3" or "RTMAX-1"; 0 is none: see kill(2)."""
     name = text.upper().removeprefix("SIG")
-    if name.isascii() and name.isdecimal() and FIRST <= int(name) <= RTMAX:
+    if name.isascii() and name.isdecimal() and int(name) <= RTMAX:
         return int(name)
     if name in NUMBERS:
         return NUMBERS[name]

@@ -17,4 +17,4 @@ ARGUMENTS = ("ID",)
 
 def run(options: Values, container_id: str) -> None:
     container = Container.load(options["root"], container_id, lock=False)
-    sys.stdout.write(document.pretty(container.report()) + "\n")
+    sys.stdout.write(document.pretty(container.details()) + "\n")
