@@ -94,6 +94,10 @@ def fork_child(setup: Setup) -> None:
     pid = message[1]
     setup.first_child = child
     setup.container.record("process.json", {"pid": pid, "startTime": start_time(pid)})
+    if devices := setup.linux("netDevices"):
+        from minirun.runtime import netdevices
+
+        netdevices.move(devices, pid)
     setup.channel.send("go", pid)
 
 
@@ -105,14 +109,16 @@ def limit(setup: Setup) -> None:
     man:    cgroups(7)
     """
     message, setup.master = setup.channel.receive()
+    while message and message[0] == "tree":
+        from minirun.runtime import lend
+
+        lend.lend(setup, message[1])
+        message, setup.master = setup.channel.receive()
     _expect(setup, message)
     if setup.master is not None:
         from minirun.runtime import terminal
 
-        if setup.console_socket:
-            terminal.send_master(setup.console_socket, setup.master)
-        else:
-            terminal.copy_size(0, setup.master)
+        terminal.hand_out(setup.master, setup.console_socket)
     setup.cgroup.apply(setup.linux("resources") or {})
     for kind in ("prestart", "createRuntime"):
         hooks.run(setup.spec, kind, setup.container.report("creating"))

@@ -16,9 +16,12 @@ from minirun.runtime import command, hooks, powers, trampoline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from minirun.runtime.setup import Setup
 
 DOMAINS = {"LINUX": 0x0, "LINUX32": 0x8}  # PER_LINUX, PER_LINUX32: personality(2)
+TIOCSCTTY = 0x540E  # make stdin the terminal that this session is controlled by: ioctl_tty(2)
 F_SEAL_ALL = 0xF  # no seal may be added, no shrinking, growing, writing: memfd_create(2)
 
 
@@ -43,31 +46,51 @@ def execute(setup: Setup) -> None:
     shell:  setpriv --bounding-set -all --no-new-privs --reuid 1000 --regid 1000 --clear-groups CMD
     man:    capabilities(7), seccomp(2), execve(2)
     """
-    user = setup.process.get("user") or {}
-    _own_standard_streams(user.get("uid") or 0, bool(setup.process.get("terminal")))
+    door = 3 + setup.preserved
+    if (setup.spec.get("hooks") or {}).get("startContainer"):
+        become(setup, _wait_for_start(setup), [close_on_exec(door)], [], door)
+    setup.channel.send("ready", setup.suspicion)
+    # accept(2) takes the lowest free number, which is the one after the listener's.
+    calls: list[trampoline.Call] = [("accept4", door, 0, 0, os.O_CLOEXEC), ("close", door)]
+    become(setup, setup.listener.fileno(), calls, [], door + 1)
+
+
+def close_on_exec(fd: int) -> trampoline.Call:
+    return "fcntl", fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC
+
+
+def become(
+    setup: Setup,
+    kept: int,
+    before: list[trampoline.Call],
+    between: list[trampoline.Call],
+    error_fd: int,
+) -> NoReturn:
+    """Execute the trampoline, which gives up the powers and executes the command.
+
+    It has ``kept`` as the first file descriptor above those that the command is to have; what fails
+    is told to ``error_fd``. It makes the calls ``before`` when it still has all powers, and those
+    ``between`` when nothing but the seccomp filter is left to do.
+    """
+    process = setup.process
+    user = process.get("user") or {}
+    _own_standard_streams(user.get("uid") or 0, bool(process.get("terminal")))
     os.umask(0o022 if user.get("umask") is None else user["umask"])
     if setup.linux("personality"):
         linux.personality(DOMAINS[setup.linux("personality")["domain"]])
     if setup.memory_policy:
         linux.set_mempolicy(*setup.memory_policy)
-    door = 3 + setup.preserved
-    calls: list[trampoline.Call]
-    if (setup.spec.get("hooks") or {}).get("startContainer"):
-        kept, error_fd = _wait_for_start(setup), door
-        calls = [("fcntl", door, fcntl.F_SETFD, fcntl.FD_CLOEXEC)]
-    else:
-        # accept(2) takes the lowest free number, which is the one after the listener's.
-        kept, error_fd = setup.listener.fileno(), door + 1
-        calls = [("accept4", door, 0, 0, os.O_CLOEXEC), ("close", door)]
-        setup.channel.send("ready", setup.suspicion)
-    calls += powers.calls(
-        setup.process, setup.last_cap, setup.filter, setup.filter_flags, setup.may_set_groups
-    )
-    arguments, environment = setup.process["args"], setup.process["env"]
-    calls.append(("execve", _text(setup.path), _texts(arguments), _texts(environment)))
+    needs_admin = bool(setup.filter) and not process.get("noNewPrivileges")
+    calls = [*before, *powers.calls(process, setup.last_cap, setup.may_set_groups, needs_admin)]
+    calls += between
+    if process.get("terminal"):
+        calls.append(("ioctl", 0, TIOCSCTTY, 0))
+    if setup.filter:
+        calls.append(powers.seccomp(setup.filter, setup.filter_flags))
+    calls.append(("execve", _text(setup.path), _texts(process["args"]), _texts(process["env"])))
     for name, *values in calls:
         linux.told(str(name), tuple(values), 0)
-    _become(setup, trampoline.build(calls, error_fd), kept, door)
+    _execute(setup, trampoline.build(calls, error_fd), kept, 3 + setup.preserved)
 
 
 def _text(text: str) -> bytes:
@@ -99,9 +122,8 @@ def _wait_for_start(setup: Setup) -> int:
     return int(connection)
 
 
-def _become(setup: Setup, image: bytes, kept: int, number: int) -> None:
-    """Execute ``image``, in which the file descriptor ``kept`` has the given number, the first one
-    above those that the command is to have. All others end with the execve."""
+def _execute(setup: Setup, image: bytes, kept: int, number: int) -> NoReturn:
+    """Execute ``image`` with ``kept`` as ``number``; all file descriptors above end with that."""
     os.write(setup.image, image)
     fcntl.fcntl(setup.image, fcntl.F_ADD_SEALS, F_SEAL_ALL)
     os.close(setup.image)  # a file that is open for writing cannot be executed (ETXTBSY)

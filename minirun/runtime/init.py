@@ -184,19 +184,21 @@ def _read(path: str) -> str:
 
 
 def make_private(setup: Setup) -> None:
-    """Make every mount private.
+    """Keep to ourselves what we mount from here on.
 
-    why:    systemd shares "/", so what we mount would show up on the host
-    shell:  mount --make-rprivate /
+    why:    systemd shares "/", so it would show up on the host
+    shell:  mount --make-rslave /
     man:    mount_namespaces(7)
     """
-    wanted = (setup.linux("rootfsPropagation") or "private").removeprefix("r")
-    if wanted == "shared":  # asked for: mounts made in the container's volumes show up outside
+    if "mount" not in specs.namespaces(setup.spec):  # the host shall not see any: enter_root
+        setup.outside = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        linux.unshare(linux.CLONE_NEWNS)
+    if setup.linux("rootfsPropagation") in ("shared", "rshared"):
+        # asked for: what is mounted in the container's volumes shows up outside
         parent = rootfs.mount_point(os.path.join(setup.bundle, setup.spec["root"]["path"]))
         linux.mount(None, parent, None, linux.MS_PRIVATE)
     else:
-        flag = linux.MS_SLAVE if wanted == "slave" else linux.MS_PRIVATE
-        linux.mount(None, "/", None, linux.MS_REC | flag)
+        linux.mount(None, "/", None, linux.MS_REC | linux.MS_SLAVE)
 
 
 def bind_root(setup: Setup) -> None:
@@ -206,7 +208,7 @@ def bind_root(setup: Setup) -> None:
     shell:  mount --rbind rootfs rootfs
     man:    mount(8), open_tree(2), move_mount(2)
     """
-    setup.root = rootfs.Root(os.path.join(setup.bundle, setup.spec["root"]["path"]))
+    setup.root = rootfs.Root(setup.bundle, setup.spec, setup.borrow_tree)
 
 
 def mount_all(setup: Setup) -> None:
@@ -216,12 +218,8 @@ def mount_all(setup: Setup) -> None:
     shell:  mount -t proc proc rootfs/proc; mount --bind /srv/data rootfs/data; …
     man:    mount(8), fsopen(2), openat2(2), proc(5)
     """
-    for index, mount in enumerate(setup.spec.get("mounts") or []):
-        place = f"mounts[{index}]"
-        if mount.get("type") == "cgroup":
-            setup.root.mount_cgroup(mount, setup.cgroup, place)
-        else:
-            setup.root.mount(mount, setup.bundle, place)
+    for index in range(len(setup.spec.get("mounts") or [])):
+        setup.root.mount(index, setup.cgroup)
 
 
 def make_devices(setup: Setup) -> None:
@@ -245,9 +243,9 @@ def open_terminal(setup: Setup) -> None:
         return
     from minirun.runtime import terminal
 
-    setup.master, slave = terminal.open_pair(setup.root, setup.process.get("consoleSize"))
+    setup.master, slave = terminal.open_pair(setup.root.fd, setup.process.get("consoleSize"))
     devices.make_console(setup.root, slave)
-    terminal.become_controlling(slave)
+    terminal.use(slave)
 
 
 def report_mounted(setup: Setup) -> None:
@@ -273,8 +271,7 @@ def protect_paths(setup: Setup) -> None:
         setup.root.make_readonly(path)
     for path in dict.fromkeys(setup.linux("maskedPaths") or []):
         setup.root.mask(path, setup.null)
-    if setup.spec["root"].get("readonly"):
-        setup.root.seal()
+    setup.root.seal(root=bool(setup.spec["root"].get("readonly")))
 
 
 def enter_root(setup: Setup) -> None:
@@ -284,11 +281,12 @@ def enter_root(setup: Setup) -> None:
     shell:  cd rootfs; pivot_root . .; umount -l .
     man:    pivot_root(2)
     """
-    setup.root.enter()
-    wanted = (setup.linux("rootfsPropagation") or "").removeprefix("r")
-    if wanted in ("shared", "unbindable"):
-        flag = linux.MS_SHARED if wanted == "shared" else linux.MS_UNBINDABLE
-        linux.mount(None, "/", None, linux.MS_REC | flag)
+    if setup.outside >= 0:
+        setup.root.leave(setup.outside)
+    elif setup.pivot:
+        setup.root.pivot()
+    else:
+        setup.root.move()
 
 
 def enter_directory(setup: Setup) -> None:

@@ -11,7 +11,7 @@ order is not free, since each takes away what those before it needed:
    the ambient set (capabilities(7)), so it does not reach the command.
 4. The seccomp filter. It need not allow any of the calls above.
 
-Interface: calls.
+Interface: calls, seccomp.
 """
 
 from __future__ import annotations
@@ -32,15 +32,14 @@ SYS_ADMIN = capabilities.BITS["CAP_SYS_ADMIN"]
 
 
 def calls(
-    process: dict[str, Any], last_cap: int, filter: bytes, filter_flags: int, may_set_groups: bool
+    process: dict[str, Any], last_cap: int, may_set_groups: bool, needs_admin: bool
 ) -> Iterator[Call]:
     """The calls that leave the process with what ``process`` grants it, and no more.
 
     ``last_cap`` is the kernel's highest capability; where setgroups(2) is given up (idmap.py), the
-    process keeps the groups that its caller has.
+    process keeps the groups that its caller has. ``needs_admin``: for a seccomp filter, see 3.
     """
-    no_new_privs = bool(process.get("noNewPrivileges"))
-    if no_new_privs:
+    if process.get("noNewPrivileges"):
         yield "prctl", linux.PR_SET_NO_NEW_PRIVS, 1
     sets, _ = capabilities.granted(process.get("capabilities") or {})
     for bit in range(last_cap + 1):
@@ -48,13 +47,13 @@ def calls(
             yield "prctl", linux.PR_CAPBSET_DROP, bit
     yield "prctl", linux.PR_SET_KEEPCAPS, 1
     yield from _user(process.get("user") or {}, may_set_groups)
-    yield from _sets(sets, SYS_ADMIN if filter and not no_new_privs else 0)
-    if filter:
-        program: list[Argument] = [
-            len(filter) // 8,
-            filter,
-        ]  # struct sock_fprog: a count and a pointer
-        yield "seccomp", linux.SECCOMP_SET_MODE_FILTER, filter_flags, program
+    yield from _sets(sets, SYS_ADMIN if needs_admin else 0)
+
+
+def seccomp(filter: bytes, flags: int) -> Call:
+    """The call that loads a filter."""
+    program: list[Argument] = [len(filter) // 8, filter]  # struct sock_fprog: a count, a pointer
+    return "seccomp", linux.SECCOMP_SET_MODE_FILTER, flags, program
 
 
 def _user(user: dict[str, Any], may_set_groups: bool) -> Iterator[Call]:

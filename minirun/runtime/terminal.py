@@ -5,7 +5,7 @@ and its controlling terminal. The *master* goes out to whoever shows it to a per
 ``--console-socket`` (SCM_RIGHTS), or to ourselves. It is opened in the container's own devpts, so
 that /dev/pts/0 means the same to its programs.
 
-Interface: open_pair, become_controlling, send_master (create); proxy (run).
+Interface: open_pair, use, hand_out (create, exec); Proxy (run, exec).
 """
 
 from __future__ import annotations
@@ -24,22 +24,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minirun.runtime.rootfs import Root
-
 TIOCGPTPEER, TIOCSPTLCK = 0x5441, 0x40045431
 PTMX = os.makedev(5, 2)
 CHUNK = 64 * 1024
 
 
-def open_pair(root: Root, size: dict[str, int] | None) -> tuple[int, int]:
-    """(master, slave) of a new pseudo-terminal of the container's devpts.
+def open_pair(root_fd: int, size: dict[str, int] | None) -> tuple[int, int]:
+    """(master, slave) of a new pseudo-terminal of the devpts below ``root_fd``.
 
     The slave is asked of the master (TIOCGPTPEER): its path is the container's to tamper with
     (CVE-2025-52565).
     """
     try:
         resolve = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_SYMLINKS
-        master = root.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY, resolve)
+        flags = os.O_RDWR | os.O_NOCTTY
+        master = linux.openat2(root_fd, "/dev/pts/ptmx", flags, resolve=resolve)
     except OSError as error:
         raise SpecError(
             f"process.terminal: no /dev/pts/ptmx in the container: {error.strerror}",
@@ -55,11 +54,10 @@ def open_pair(root: Root, size: dict[str, int] | None) -> tuple[int, int]:
     return master, slave
 
 
-def become_controlling(slave: int) -> None:
-    """Make ``slave`` stdin, stdout and stderr, and the controlling terminal of this session."""
+def use(slave: int) -> None:
+    """Make ``slave`` stdin, stdout and stderr."""
     for fd in (0, 1, 2):
         linux.dup2(slave, fd)
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def set_size(fd: int, height: int, width: int) -> None:
@@ -73,6 +71,14 @@ def copy_size(from_fd: int, to_fd: int) -> None:
     except OSError:
         return  # not a terminal
     set_size(to_fd, *unpack("HHHH", size)[:2])
+
+
+def hand_out(master: int, console_socket: str) -> None:
+    """Give the master to the owner of ``console_socket``; "" is us, and our terminal's size."""
+    if console_socket:
+        send_master(console_socket, master)
+    else:
+        copy_size(0, master)
 
 
 def send_master(console_socket: str, master: int) -> None:
