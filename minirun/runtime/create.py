@@ -27,10 +27,21 @@ if TYPE_CHECKING:
     from minirun.runtime.spec import Spec
 
 
-def prepare(root: str, container_id: str, bundle: str, spec: Spec, text: bytes) -> Setup:
-    """Decide all that can be decided before anything is made, and write it down."""
+def prepare(
+    root: str, container_id: str, bundle: str, spec: Spec, text: bytes, *, rootless: bool = False
+) -> Setup:
+    """Decide all that can be decided before anything is made, and write it down.
+
+    With ``rootless`` we do without a cgroup where none can be had, if config.json sets no limits.
+    """
     resources = specs.get(spec, "linux.resources") or {}
-    cgroup = cgroups.prepare(specs.get(spec, "linux.cgroupsPath"), container_id, resources)
+    path = specs.get(spec, "linux.cgroupsPath")
+    cgroup = cgroups.prepare(path, container_id, resources, rootless=rootless)
+    if not cgroup.trees and not specs.is_new(spec, "pid"):
+        raise errors.SpecError(
+            "linux.namespaces: without a cgroup of its own a container needs a new PID namespace",
+            hint="all its processes could not be found again, and not be ended",
+        )
     state = {
         "bundle": bundle,
         "rootfs": os.path.normpath(os.path.join(bundle, spec["root"]["path"])),

@@ -10,7 +10,7 @@ the question of who may act as whom:
 - What root has lent to a user in /etc/subuid and /etc/subgid, the set-user-ID programs newuidmap(1)
   and newgidmap(1) write for them.
 
-Interface: rows, check, write, identity, become, refusal.
+Interface: rows, check, write, identity, become, is_root_of_machine, read, refusal.
 """
 
 from __future__ import annotations
@@ -176,6 +176,11 @@ def become(uid: int, gid: int) -> None:
 def is_mapped(known: list[Row], number: int, size: int = 1) -> bool:
     """Does one row have all these IDs inside?"""
     return any(first <= number and number + size <= first + count for first, _, count in known)
+
+
+def is_root_of_machine() -> bool:
+    """Are we root, and not only in some user namespace? The first one maps every ID to itself."""
+    return os.geteuid() == 0 and read("uid") == [(0, 0, NO_ID)]
 
 
 def read(kind: str) -> list[Row]:

@@ -32,17 +32,29 @@ PARENT = "/minirun"
 """Containers whose config.json names no cgroup get one below this one, which goes with the last."""
 
 
-def prepare(path: str | None, container_id: str, resources: dict[str, Any]) -> Cgroup:
+def prepare(
+    path: str | None, container_id: str, resources: dict[str, Any], *, rootless: bool = False
+) -> Cgroup:
     """The cgroup that ``linux.cgroupsPath`` names, on the trees of this machine; nothing is made.
 
     A cgroup in which processes live already is refused: its limits and its end are not ours.
+    With ``rootless``, trees that are not ours to change are left out if no limit needs them.
     """
-    trees = hierarchies()
+    trees = hierarchies(may_lack=rootless)
     if any(tree.version == 1 for tree in trees):
         # Joining v2's tree takes milliseconds (see enter): a hybrid joins it only if need be.
         asked = limits.asked(resources)
         trees = [tree for tree in trees if tree.version == 1 or asked & tree.controllers]
-    cgroup = Cgroup(normal_path(path or f"{PARENT}/{container_id}"), trees)
+    default = f"{PARENT}/{container_id}"
+    if rootless:
+        from minirun.runtime.cgroup import delegation
+
+        default = delegation.our_path(trees, default)
+    cgroup = Cgroup(normal_path(path or default), trees)
+    if rootless:
+        needed = limits.controllers(cgroup, resources)
+        cgroup.trees = delegation.ours(trees, cgroup.path)
+        delegation.require(cgroup.trees, needed)
     if pids := cgroup.pids():
         raise StateError(
             f"cgroup {cgroup.path} is in use, by process {min(pids)} for one",

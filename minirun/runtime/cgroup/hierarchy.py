@@ -84,10 +84,10 @@ def parse(mountinfo: str) -> list[tuple[int, str, frozenset[str]]]:
     return sorted(trees.values(), key=lambda tree: tree[0])
 
 
-def hierarchies() -> list[Hierarchy]:
-    """The trees of this machine, v1 first; never none."""
+def hierarchies(*, may_lack: bool = False) -> list[Hierarchy]:
+    """The trees of this machine, v1 first; none only if it ``may_lack`` them."""
     trees = parse(files.read("/proc/self/mountinfo"))
-    if not trees:
+    if not trees and not may_lack:
         raise Error(
             f"no cgroup file system is mounted below {ROOT}",
             hint=f"mount -t cgroup2 cgroup2 {ROOT} (`ip netns exec` hides it: use nsenter)",

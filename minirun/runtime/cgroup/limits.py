@@ -3,7 +3,7 @@
 v1.py, v2.py and devices.py decide what is to be written where; this writes it. A limit that cannot
 be set is an error that names it: no container runs with fewer limits than it was given.
 
-Interface: apply, update, asked.
+Interface: apply, update, asked, controllers.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from errno import EINVAL
 from minirun import linux
 from minirun.errors import Error, StateError
 from minirun.runtime.cgroup import devices, files, v1, v2
+from minirun.runtime.idmap import is_root_of_machine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ def asked(resources: Resources) -> set[str]:
     """The controllers that these limits need, by their names in v2."""
     sections = {CONTROLLER.get(section, section) for section in resources if resources[section]}
     return sections | {file.partition(".")[0] for file in resources.get("unified") or ()}
+
+
+def controllers(cgroup: Cgroup, resources: Resources) -> set[str]:
+    """The controllers whose files would be written to, device rules aside."""
+    return {controller for controller, _, _ in _settings(cgroup, resources)}
 
 
 def apply(cgroup: Cgroup, resources: Resources) -> None:
@@ -176,6 +182,8 @@ def _dispensable(file: str) -> bool:
 
 
 def _limit_devices(cgroup: Cgroup, rules: list[dict[str, Any]]) -> None:
+    if not is_root_of_machine():
+        return  # we cannot, and they would forbid nothing: see delegation.py
     if cgroup.version("devices") == 2:
         devices.attach(cgroup.directories()[0], devices.v2_program(rules))
         return
