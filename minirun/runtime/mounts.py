@@ -5,7 +5,10 @@ nowhere (a new file system, or a clone of a tree that exists: bind), set its att
 can reach it, and attach it to a file descriptor that rootfs.py opened inside the root. So no
 symbolic link that a container plants, and no race with it, leads a mount to another place.
 
-``options`` are those of mount(8). Interface: parse, attach, detached.
+``options`` are those of mount(8). What is none of its general ones is for the file system itself,
+and the kernel says whether it knows the word.
+
+Interface: parse, new, clone, attach, remount, set_attributes.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import os
 from errno import EINVAL
 
 from minirun import linux
-from minirun.errors import SpecError, StepError, printable
+from minirun.errors import SpecError, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,10 +42,16 @@ PROPAGATION = {
     "private": linux.MS_PRIVATE, "shared": linux.MS_SHARED, "slave": linux.MS_SLAVE,
     "unbindable": linux.MS_UNBINDABLE,
 }
-WITHOUT_EFFECT = ("defaults", "async", "nolazytime", "nomand", "silent", "loud", "noiversion")
-NOT_YET = ("remount", "tmpcopyup", "idmap", "ridmap", "copy-symlink", "src-nofollow",
-           "dest-nofollow")
+# What asks for more than a mount, and for what kind of mount it may be asked.
+SPECIAL = {
+    "remount": "", "tmpcopyup": "tmpfs", "idmap": "bind", "ridmap": "bind", "copy-symlink": "bind",
+    "src-nofollow": "bind", "dest-nofollow": "bind",
+}
+# iversion is on wherever a file system has it (Linux 5.17); silent spares only the kernel's log.
+WITHOUT_EFFECT = ("defaults", "async", "nolazytime", "nomand", "silent", "loud", "iversion",
+                  "noiversion")
 # fmt: on
+MAX_VALUE = 255  # bytes that fsconfig(2) takes
 
 
 class Options:
@@ -53,17 +62,23 @@ class Options:
         self.set = self.clear = 0  # MOUNT_ATTR_* of the mount
         self.set_below = self.clear_below = 0  # ... and of all mounts below it
         self.propagation: list[tuple[int, bool]] = []  # (MS_*, also below?) in this order
+        self.special: set[str] = set()  # words of SPECIAL
         self.data: list[str] = []  # for the file system itself: "size=64m"
 
 
-def parse(words: list[str], place: str) -> Options:
+def parse(mount: dict[str, Any], place: str) -> Options:
     """The meaning of mount options; the last word on a thing counts, as in mount(8)."""
     options = Options()
-    for word in words:
+    options.bind = mount.get("type") == "bind"
+    if mount.get("uidMappings"):
+        options.special.add("idmap")
+    for word in mount.get("options") or []:
         below = word[:1] == "r" and word not in ATTRIBUTES and word not in PROPAGATION
         name = word[1:] if below else word
         if word in ("bind", "rbind"):
             options.bind, options.recursive = True, word == "rbind"
+        elif word in SPECIAL:
+            options.special.add(word)
         elif name in ATTRIBUTES:
             on, off = ATTRIBUTES[name]
             options.set, options.clear = options.set & ~off | on, options.clear & ~on | off
@@ -72,36 +87,39 @@ def parse(words: list[str], place: str) -> Options:
                 options.clear_below = options.clear_below & ~on | off
         elif name in PROPAGATION:
             options.propagation.append((PROPAGATION[name], below))
-        elif word in NOT_YET:
-            raise SpecError(f"{place}.options: {word} is not supported by this version")
         elif word not in WITHOUT_EFFECT and word:
             options.data.append(word)
+    _check(options, mount, place)
     return options
 
 
-def detached(mount: dict[str, Any], bundle: str, place: str) -> tuple[int, Options]:
-    """The file descriptor of a new mount that is attached nowhere, with its attributes set."""
-    options = parse(mount.get("options") or [], place)
-    kind = mount.get("type") or ""
-    if options.bind or kind == "bind":
-        return _bind(mount, options, bundle, place), options
-    if not kind or kind == "none":
-        raise SpecError(f"{place}.type: is required unless options has bind")
-    attributes = options.set
-    return new(kind, mount.get("source") or kind, options.data, attributes), options
-
-
-def _bind(mount: dict[str, Any], options: Options, bundle: str, place: str) -> int:
-    if options.data:
-        raise SpecError(
-            f"{place}.options: {printable(options.data[0])} has no meaning for a bind mount"
-        )
-    if not mount.get("source"):
+def _check(options: Options, mount: dict[str, Any], place: str) -> None:
+    """Refuse words that mean nothing for this kind of mount: they would be forgotten silently."""
+    kind = "bind" if options.bind else mount.get("type") or ""
+    wrong = [word for word in options.special if SPECIAL[word] not in ("", kind)]
+    if options.bind or kind == "cgroup":
+        wrong += options.data
+    if wrong:
+        raise SpecError(f"{place}.options: {printable(wrong[0])} has no meaning for a {kind} mount")
+    if options.bind and not mount.get("source") and "remount" not in options.special:
         raise SpecError(f"{place}.source: is required for a bind mount")
-    recursive = linux.AT_RECURSIVE if options.recursive else 0
-    source = os.path.join(bundle, mount["source"])
-    tree = linux.open_tree(linux.AT_FDCWD, source, linux.OPEN_TREE_CLONE | recursive)
-    set_attributes(tree, options)
+    if kind in ("", "none") and "remount" not in options.special:
+        raise SpecError(f"{place}.type: is required unless options has bind")
+    if long := [word for word in options.data if len(os.fsencode(word)) > MAX_VALUE]:
+        raise SpecError(f"{place}.options: {printable(long[0][:40])}…: over {MAX_VALUE} bytes")
+
+
+def clone(source: str, options: Options) -> int:
+    """A new mount, attached nowhere, of files that exist: open_tree(2). What the host mounts there
+    later shows up in it only if a propagation was asked for."""
+    flags = linux.OPEN_TREE_CLONE
+    flags |= linux.AT_RECURSIVE if options.recursive else 0
+    if options.special & {"src-nofollow", "copy-symlink"}:
+        flags |= linux.AT_SYMLINK_NOFOLLOW
+    tree = linux.open_tree(linux.AT_FDCWD, source, flags)
+    if not options.propagation:
+        everything = linux.AT_EMPTY_PATH | linux.AT_RECURSIVE
+        linux.mount_setattr(tree, "", everything, propagation=linux.MS_PRIVATE)
     return tree
 
 
@@ -115,22 +133,38 @@ def set_attributes(tree: int, options: Options) -> None:
 
 
 def new(kind: str, source: str, data: list[str], attributes: int) -> int:
-    """A new mount of a file system: fsopen(2), its options, fsmount(2)."""
+    """A new mount, attached nowhere, of a file system: fsopen(2), its options, fsmount(2)."""
     context = linux.fsopen(kind)
     try:
-        linux.fsconfig(context, linux.FSCONFIG_SET_STRING, "source", source)
-        for word in data:
-            key, equals, value = word.partition("=")
-            if equals:
-                linux.fsconfig(context, linux.FSCONFIG_SET_STRING, key, value)
-            else:
-                linux.fsconfig(context, linux.FSCONFIG_SET_FLAG, key)
-        linux.fsconfig(context, linux.FSCONFIG_CMD_CREATE)
+        _configure(context, ["source=" + source, *data], linux.FSCONFIG_CMD_CREATE)
         return linux.fsmount(context, attributes)
     except OSError as error:
-        raise StepError(f"cannot mount a {kind}: {_reason(context, error)}") from error
+        raise OSError(error.errno, _reason(context, error)) from error
     finally:
         os.close(context)
+
+
+def remount(target: int, options: Options) -> None:
+    """Change a mount that exists, and with options of its own the file system: fspick(2)."""
+    if options.data:
+        context = linux.fspick(target)
+        try:
+            _configure(context, options.data, linux.FSCONFIG_CMD_RECONFIGURE)
+        except OSError as error:
+            raise OSError(error.errno, _reason(context, error)) from error
+        finally:
+            os.close(context)
+    set_attributes(target, options)
+
+
+def _configure(context: int, data: list[str], command: int) -> None:
+    for word in data:
+        key, equals, value = word.partition("=")
+        if equals:
+            linux.fsconfig(context, linux.FSCONFIG_SET_STRING, key, value)
+        else:
+            linux.fsconfig(context, linux.FSCONFIG_SET_FLAG, key)
+    linux.fsconfig(context, command)
 
 
 def _reason(context: int, error: OSError) -> str:

@@ -1,4 +1,4 @@
-"""What the steps of ``create`` work on, in both its halves: create.py and init.py."""
+"""What the steps of ``create`` and ``exec`` work on: create.py and init.py, exec.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Setup:
-    """One container that is being made.
+    """A process that is being made: a container's first one, or with exec one more.
 
     It is shared by fork(2), not by memory: what a child's step leaves here, the parent never sees.
     """
@@ -24,19 +24,21 @@ class Setup:
     def __init__(self, container: Container, spec: dict[str, Any], cgroup: Cgroup) -> None:
         self.container = container
         self.spec = spec
-        self.process: dict[str, Any] = spec["process"]
+        self.process: dict[str, Any] = spec["process"]  # for exec: of the command, not of init
         self.cgroup = cgroup
         self.bundle: str = container.state["bundle"]
         # what the command line says
         self.explainer: Explainer | None = None
         self.console_socket = ""
         self.preserved = 0  # how many file descriptors above 2 the command is to have
-        self.new_keyring = True
+        self.new_keyring = self.pivot = True
         # what steps leave behind for later ones
         self.channel, self.end_of_child = Channel.pair()
-        self.first_child = 0  # its pid
+        self.first_child = self.pid = 0  # its pid, and the command's
         self.listener: socket  # what "start" connects to
         self.root: Root
+        self.init = -1  # exec: a pidfd of the container's first process
+        self.outside = -1  # the host's mount namespace, if the container has none of its own
         self.null = self.image = self.image_reader = self.last_cap = -1
         self.master: int | None = None  # of the terminal
         self.may_set_groups = True
@@ -45,10 +47,16 @@ class Setup:
         self.memory_policy: tuple[int, bytes] | None = None
 
     def become_child(self) -> None:
-        """Keep the child's end of the conversation only, and not the parent's lock."""
+        """Keep the child's end of the conversation only."""
         self.channel.close()
-        self.container.unlock()
         self.channel = self.end_of_child
+
+    def borrow_tree(self, index: int) -> int:
+        """In the child: the tree of mounts[index], cloned by the parent (lend.py)."""
+        self.channel.send("tree", index)
+        fd = self.channel.expect("tree")[1]
+        assert fd is not None
+        return fd
 
     def tell(self) -> None:
         """Let the explainer speak, if there is one, before a step that does not return."""

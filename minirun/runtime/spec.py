@@ -51,21 +51,20 @@ REFUSED = {  # field: why. All others are honoured: see fields.py
     "process.selinuxLabel": "not supported by this version of minirun-oci",
     "linux.mountLabel": "not supported by this version of minirun-oci",
     "linux.intelRdt": "not supported by minirun-oci",
-    "linux.netDevices": "not supported by this version of minirun-oci",
     "linux.personality.flags": "not defined by the runtime spec yet",
     "linux.seccomp.listenerPath": "not supported by this version of minirun-oci",
 }  # fmt: skip
 
 
-def load(bundle: str) -> tuple[Spec, bytes]:
+def load(bundle: str, name: str = "config.json") -> tuple[Spec, bytes]:
     """The config.json of a bundle, checked, and its text. Raises SpecError, NotFound."""
-    path = os.path.join(bundle, "config.json")
+    path = os.path.join(bundle, name)
     try:
         with open(path, "rb") as file:
             text = file.read(CONFIG_SIZE + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(
-            f"no config.json in {printable(bundle)}",
+            f"no {printable(name)} in {printable(bundle)}",
             hint="a bundle is made by: minirun bundle IMAGE DIR",
         ) from None
     if len(text) > CONFIG_SIZE:
@@ -90,6 +89,7 @@ def check(spec: Spec) -> None:
     _check_namespaces(spec)
     _check_sysctls(spec)
     _check_mounts(spec)
+    _check_devices(spec)
 
 
 def get(spec: Spec, field: str) -> Any:
@@ -143,11 +143,8 @@ def _check_namespaces(spec: Spec) -> None:
     for kind in listed:
         if listed.count(kind) > 1:
             raise SpecError(f"linux.namespaces: {kind} a second time")
-    if "mount" not in listed:
-        raise SpecError(
-            "linux.namespaces: no mount namespace",
-            hint="without one the host's mounts would change",
-        )
+    if "user" in listed and "mount" not in listed:
+        raise SpecError("linux.namespaces: user without mount: the mounts are not its root's")
     maps = get(spec, "linux.uidMappings"), get(spec, "linux.gidMappings")
     if is_new(spec, "user") and not all(maps):
         raise SpecError("linux.uidMappings, linux.gidMappings: a new user namespace needs both")
@@ -178,5 +175,20 @@ def is_below(name: str, prefix: str) -> bool:
 
 def _check_mounts(spec: Spec) -> None:
     for index, mount in enumerate(spec.get("mounts") or []):
-        if mount.get("uidMappings") or mount.get("gidMappings"):
-            raise SpecError(f"mounts[{index}].uidMappings: not supported by this version")
+        maps = [mount.get("uidMappings"), mount.get("gidMappings")]
+        if any(maps) and not all(maps):
+            raise SpecError(f"mounts[{index}].uidMappings, gidMappings: one needs the other")
+        mapped = {"idmap", "ridmap"} & set(mount.get("options") or [])
+        if mapped and not any(maps) and "user" not in namespaces(spec):
+            raise SpecError(
+                f"mounts[{index}].options: {min(mapped)}: there are neither uidMappings nor a user "
+                "namespace to take them from"
+            )
+
+
+def _check_devices(spec: Spec) -> None:
+    for index, device in enumerate(get(spec, "linux.devices") or []):
+        if device["type"] != "p" and None in (device.get("major"), device.get("minor")):
+            raise SpecError(f"linux.devices[{index}]: major and minor are required")
+    if get(spec, "linux.netDevices") and "network" not in namespaces(spec):
+        raise SpecError("linux.netDevices: there is no network namespace to move them to")
