@@ -88,23 +88,51 @@ def dockerd(directory: Path, *, within: list[str], options: tuple[str, ...] = ()
 
 
 @contextmanager
-def containerd(directory: Path, *, within: list[str]) -> Iterator[Engine]:
-    """containerd without its Kubernetes interface, spoken to with ctr(8)."""
+def containerd(directory: Path, *, within: list[str], kubernetes: str = "") -> Iterator[Engine]:
+    """containerd, spoken to with ctr(8).
+
+    With its Kubernetes interface (tests/cri.py) when ``kubernetes`` names the runtime of its pods.
+    """
     require("ctr", "containerd")
     directory.mkdir(parents=True, exist_ok=True)
     socket = f"{directory}/containerd.sock"
     (directory / "config.toml").write_text("\n".join([
         "version = 2", f"root = {json.dumps(f'{directory}/root')}",
         f"state = {json.dumps(f'{directory}/state')}",
-        'disabled_plugins = ["io.containerd.grpc.v1.cri"]',
+        "" if kubernetes else 'disabled_plugins = ["io.containerd.grpc.v1.cri"]',
         f"[grpc]\naddress = {json.dumps(socket)}",
         f"[ttrpc]\naddress = {json.dumps(socket + '.ttrpc')}",
+        KUBERNETES.format(directory=directory, runtime=kubernetes) if kubernetes else "",
     ]))
+    if kubernetes:
+        (directory / "cni.d").mkdir(exist_ok=True)
+        (directory / "cni.d/bridge.conflist").write_text(json.dumps(BRIDGE))
     ctr = [*within, "ctr", "--address", socket]
     command = [*within, "containerd", "--config", f"{directory}/config.toml"]
-    with cgroups_removed("default"):
+    with cgroups_removed("default", "k8s.io"):
         with running(command, lambda: succeeds([*ctr, "version"]), log=directory / "log"):
             yield Engine(ctr, str(directory), within)
+
+
+KUBERNETES = """
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "docker.io/library/pause:test"
+restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "/usr/lib/cni"
+conf_dir = "{directory}/cni.d"
+[plugins."io.containerd.grpc.v1.cri".containerd]
+default_runtime_name = "tested"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.tested]
+runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.tested.options]
+BinaryName = "{runtime}"
+"""
+BRIDGE = {
+    "cniVersion": "0.4.0", "name": "pods",
+    "plugins": [{"type": "bridge", "bridge": "cni0", "isGateway": True, "ipam": {
+        "type": "host-local", "ranges": [[{"subnet": "10.77.0.0/24"}]], "dataDir": "/run/ipam"}}],
+}
 
 
 @contextmanager

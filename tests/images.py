@@ -7,6 +7,7 @@
     debian          one gzip layer, about 60 MB: Debian's (or Ubuntu's) minbase by mmdebstrap
     debian-zstd     the same, compressed with zstd
     multi           an index: busybox for linux/amd64, linux/arm64/v8 and linux/arm/v7
+    pause           catatonit -P, which only waits: what holds the namespaces of a Kubernetes pod
     layers30        30 layers: busybox, then 29 that add a file, replace one and delete one
 
 The architectures in ``multi`` hold the same files with another name on the label: enough to see
@@ -115,6 +116,12 @@ def build_multi(scratch: Path) -> None:
     tag_document(target, {"schemaVersion": 2, **index})
 
 
+def build_pause(scratch: Path) -> None:
+    program = Path(shutil.which("catatonit") or "/usr/libexec/podman/catatonit").read_bytes()
+    make(scratch, [file("pause", program, 0o755)], "--architecture", machine(),
+         "--config.entrypoint", "/pause", "--config.entrypoint", "-P")
+
+
 def build_layers30(scratch: Path) -> None:
     """Each layer after the first adds its own file, writes ``latest`` anew, deletes its elder's."""
     build_busybox(scratch)
@@ -132,6 +139,7 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
     "debian": build_debian,
     "debian-zstd": build_debian_zstd,
     "multi": build_multi,
+    "pause": build_pause,
     "layers30": build_layers30,
 }
 
