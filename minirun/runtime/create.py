@@ -94,15 +94,16 @@ def fork_child(setup: Setup) -> None:
     child = linux.fork()
     if child == 0:
         setup.become_child()
-        init.first_child(setup)
+        setup.container.unlock()  # that is the parent's
+        init.live(setup, init.FIRST_STEPS)
     setup.end_of_child.close()
     setup.listener.close()  # the child has it; when that dies, nobody shall answer the door
-    message = _next(setup)
+    message = receive(setup)
     if message[0] == "maps":
         idmap.write(child, namespaces.maps(setup.spec))
         setup.channel.send("go")
-        message = _next(setup)
-    pid = message[1]
+        message = receive(setup)
+    pid = setup.pid = message[1]
     setup.first_child = child
     setup.container.record("process.json", {"pid": pid, "startTime": start_time(pid)})
     if devices := setup.linux("netDevices"):
@@ -119,17 +120,12 @@ def limit(setup: Setup) -> None:
     shell:  echo 64M > /sys/fs/cgroup/minirun/ID/memory.max
     man:    cgroups(7)
     """
-    message, setup.master = setup.channel.receive()
-    while message and message[0] == "tree":
+    message = receive(setup)
+    while message[0] == "tree":
         from minirun.runtime import lend
 
         lend.lend(setup, message[1])
-        message, setup.master = setup.channel.receive()
-    _expect(setup, message)
-    if setup.master is not None:
-        from minirun.runtime import terminal
-
-        terminal.hand_out(setup.master, setup.console_socket)
+        message = receive(setup)
     setup.cgroup.apply(setup.linux("resources") or {})
     for kind in ("prestart", "createRuntime"):
         hooks.run(setup.spec, kind, setup.container.report("creating"))
@@ -143,20 +139,25 @@ def await_ready(setup: Setup) -> None:
     shell:  prlimit --pid PID --nofile=1024:4096
     man:    prlimit(2), getrlimit(2)
     """
-    message = _next(setup)
+    message = receive(setup)
     os.waitpid(setup.first_child, 0)
     if message[1]:
         setup.container.write("suspicion", os.fsencode(message[1]))
     if not (setup.spec.get("hooks") or {}).get("startContainer"):
         setup.channel.receive()  # an error, or the end of file that execve(2) brings
-    if setup.process.get("scheduler") or setup.process.get("ioPriority"):
+    settle(setup.process, setup.container.state["pid"])
+
+
+def settle(process: dict[str, Any], pid: int) -> None:
+    """Set what is better set from outside, when no Python of ours is in the way any more."""
+    if process.get("scheduler") or process.get("ioPriority"):
         from minirun.runtime import scheduling
 
-        scheduling.prioritise(setup.container.state["pid"], setup.process)
-    for limit in setup.process.get("rlimits") or []:
+        scheduling.prioritise(pid, process)
+    for limit in process.get("rlimits") or []:
         number = specs.RLIMITS[limit["type"]]
         try:
-            linux.prlimit(setup.container.state["pid"], number, limit["soft"], limit["hard"])
+            linux.prlimit(pid, number, limit["soft"], limit["hard"])
         except PermissionError as error:
             raise errors.StepError(
                 f"process.rlimits: {limit['type']} cannot be raised to {limit['hard']}",
@@ -167,13 +168,16 @@ def await_ready(setup: Setup) -> None:
 STEPS = (open_door, make_cgroup, fork_child, limit, await_ready)
 
 
-def _next(setup: Setup) -> list[Any]:
-    message, _ = setup.channel.receive()
-    return _expect(setup, message)
+def receive(setup: Setup) -> list[Any]:
+    """The child's next message; with the master of a terminal, that is handed on.
 
+    An end of file is an error: then the child was killed, and not by us.
+    """
+    message, master = setup.channel.receive()
+    if master is not None:
+        from minirun.runtime import terminal
 
-def _expect(setup: Setup, message: list[Any]) -> list[Any]:
-    """The message, unless it is the end of file: then the child was killed, and not by us."""
+        setup.master = terminal.hand_out(master, setup.console_socket)
     if message:
         return message
     if setup.cgroup.oom_kills():

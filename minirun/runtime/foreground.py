@@ -1,4 +1,4 @@
-"""A foreground ``run``: wait for the container's end, and stand between it and our caller.
+"""A foreground ``run`` or ``exec``: wait for the command's end, and stand between it and our caller.
 
 Signals that we get are passed on, the terminal is carried back and forth (terminal.py), and the
 exit code of the command becomes ours. All signals arrive through a file descriptor (signalfd(2)):
@@ -32,14 +32,13 @@ def hold_signals() -> int:
 
 
 def wait(setup: Setup, signal_fd: int) -> int:
-    """Wait for the container's first process; its exit code, 128 + n if signal n ended it."""
-    pid: int = setup.container.state["pid"]
+    """Wait for the process that was made; its exit code, 128 + n if signal n ended it."""
     if setup.master is None:
         code = None
         while code is None:
-            code = _on_signal(signal_fd, pid)
+            code = _on_signal(signal_fd, setup.pid)
     else:
-        code = _wait_with_terminal(setup.master, signal_fd, pid)
+        code = _wait_with_terminal(setup.master, signal_fd, setup.pid)
     if code == 128 + signals.KILL and _oom_kills(setup):
         limit = setup.cgroup.memory_limit()
         sys.stderr.write(f"killed by the out-of-memory killer: memory limit {_size(limit)}\n")

@@ -29,13 +29,8 @@ SIG_SETMASK = 2
 MFD_EXEC = 0x10
 
 
-def first_child(setup: Setup) -> None:
-    """The life of the first child. It never returns."""
-    _live(setup, FIRST_STEPS)
-
-
-def _live(setup: Setup, steps: tuple[Callable[[Setup], None], ...]) -> None:
-    """Take steps, and send home what goes wrong."""
+def live(setup: Setup, steps: tuple[Callable[[Setup], None], ...]) -> None:
+    """The life of a child: it takes steps, and sends home what goes wrong. It never returns."""
     try:
         take(steps, setup, setup.explainer)
     except errors.Error as error:
@@ -71,6 +66,21 @@ def set_oom_score(setup: Setup) -> None:
                 f"process.oomScoreAdj: {score}: only who has CAP_SYS_RESOURCE may lower it",
                 hint="cat /proc/self/oom_score_adj shows what it is",
             ) from error
+
+
+def call_agent(setup: Setup) -> None:
+    """Connect to the seccomp agent, if rules of the filter ask it.
+
+    why:    in a user namespace, and in the root, its socket may be out of reach
+    man:    seccomp_unotify(2), unix(7)
+    """
+    if setup.linux("seccomp"):
+        from minirun.runtime import seccomp
+
+        if seccomp.notifies(setup.linux("seccomp")):
+            from minirun.runtime.agent import Agent
+
+            setup.agent = Agent(setup.linux("seccomp"))
 
 
 def join_namespaces(setup: Setup) -> None:
@@ -115,17 +125,25 @@ def fork_init(setup: Setup) -> None:
         setup.channel.send("pid", pid)
         setup.tell()
         os._exit(0)
-    _live(setup, STEPS)
+    live(setup, STEPS)
 
 
 def await_parent(setup: Setup) -> None:
-    """Wait until the parent has recorded us, then begin a session and start with clean signals.
+    """Wait until the parent has recorded us.
+
+    why:    what is written down can be cleared away, whatever happens to us
+    man:    recv(2)
+    """
+    (_, setup.container.state["pid"]), _ = setup.channel.expect("go")
+
+
+def begin_session(setup: Setup) -> None:
+    """Begin a session, with clean signals and a keyring of the container's.
 
     why:    a terminal of the host must not be ours to type into; a keyring neither to read
     shell:  setsid …; keyctl new_session
     man:    setsid(2), session-keyring(7), ioctl_tty(2) (TIOCSTI)
     """
-    (_, setup.container.state["pid"]), _ = setup.channel.expect("go")
     linux.setsid()
     linux.signal_default(signals.PIPE)  # Python ignores these two, and what is ignored stays so
     linux.signal_default(signals.XFSZ)
@@ -296,9 +314,13 @@ def enter_directory(setup: Setup) -> None:
     shell:  cd /work
     man:    chdir(2), openat2(2), getcwd(2)
     """
+    change_directory(setup, lambda path: setup.root.make(path, directory=True))
+
+
+def change_directory(setup: Setup, open_directory: Callable[[str], int]) -> None:
     path = setup.process["cwd"]
     try:
-        fd = setup.root.make(path, directory=True)
+        fd = open_directory(path)
         linux.fchdir(fd)
         os.close(fd)
         os.getcwd()
@@ -308,9 +330,10 @@ def enter_directory(setup: Setup) -> None:
         raise errors.StepError(f"process.cwd: cannot enter {shown}: {why}") from error
 
 
-FIRST_STEPS = (enter_cgroup, set_oom_score, join_namespaces, new_namespaces, fork_init)
+FIRST_STEPS = (enter_cgroup, set_oom_score, call_agent, join_namespaces, new_namespaces, fork_init)
 STEPS = (
     await_parent,
+    begin_session,
     set_names,
     borrow_from_host,
     make_private,

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from _socket import socket
     from typing import Any
 
+    from minirun.runtime.agent import Agent
     from minirun.runtime.cgroup import Cgroup
     from minirun.runtime.container import Container
     from minirun.runtime.rootfs import Root
@@ -45,6 +46,7 @@ class Setup:
         self.path = self.suspicion = ""  # of the command
         self.filter, self.filter_flags = b"", 0
         self.memory_policy: tuple[int, bytes] | None = None
+        self.agent: Agent | None = None  # of seccomp
 
     def become_child(self) -> None:
         """Keep the child's end of the conversation only."""

@@ -73,25 +73,28 @@ def copy_size(from_fd: int, to_fd: int) -> None:
     set_size(to_fd, *unpack("HHHH", size)[:2])
 
 
-def hand_out(master: int, console_socket: str) -> None:
-    """Give the master to the owner of ``console_socket``; "" is us, and our terminal's size."""
-    if console_socket:
-        send_master(console_socket, master)
-    else:
+def hand_out(master: int, console_socket: str) -> int | None:
+    """Give the master to the owner of ``console_socket``. "" is us: then it is returned, and has
+    the size of our terminal."""
+    if not console_socket:
         copy_size(0, master)
+        return master
+    send_master(console_socket, master)
+    os.close(master)
+    return None
 
 
-def send_master(console_socket: str, master: int) -> None:
-    """Hand the master to the program that listens on ``console_socket``."""
+def send_master(path: str, master: int, what: str = "console") -> None:
+    """Hand the master (or another file descriptor) to the program that listens at ``path``."""
     from _socket import AF_UNIX, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
 
     connection = socket(AF_UNIX, SOCK_STREAM)
     try:
-        connection.connect(console_socket)
+        connection.connect(path)
         rights = (SOL_SOCKET, SCM_RIGHTS, master.to_bytes(4, "little"))
-        connection.sendmsg([b"/dev/ptmx"], [rights])
+        connection.sendmsg([what.encode()], [rights])
     except OSError as error:
-        raise StepError(f"console socket {console_socket}: {error.strerror}") from error
+        raise StepError(f"{what} socket {path}: {error.strerror}") from error
     finally:
         connection.close()
 
