@@ -1,12 +1,13 @@
 """What lives as long as the whole run: registries with images in them, the runtime of engines."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from tests import images
-from tests.components import registry, require
-from tests.daemons import minirun_oci
+from tests.components import private_network, registry, require
+from tests.daemons import dockerd, minirun_oci, other_runtimes
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +16,38 @@ def oci_runtime(tmp_path_factory) -> str:
     if name := os.environ.get("OCI_RUNTIME"):
         return require(name)
     return str(minirun_oci(tmp_path_factory.mktemp("bin")))
+
+
+@pytest.fixture(scope="module")
+def docker(oci_runtime, tmp_path_factory):
+    """dockerd with the image busybox; its default runtime is the one under test, runc is there too.
+
+    At the end no container is known to that runtime.
+    """
+    directory = tmp_path_factory.mktemp("docker")
+    options = ("--add-runtime", f"minirun={oci_runtime}", "--default-runtime", "minirun")
+    with other_runtimes(), private_network() as enter:
+        with dockerd(directory, within=enter, options=options) as engine:
+            engine.load(images.layout("busybox"), "busybox")
+            yield engine
+            if left := engine("ps", "--all", "--quiet").split():
+                engine("rm", "--force", "--volumes", *left)
+            for states in Path(directory, "exec").glob("runtime-*/moby"):
+                assert os.listdir(states) == []
+
+
+@pytest.fixture
+def start(docker):
+    """``docker run --detach``; the containers go when the test ends."""
+    started = []
+
+    def start_one(*words):
+        started.append(docker("run", "--detach", *words).strip())
+        return started[-1]
+
+    yield start_one
+    if started:
+        docker("rm", "--force", "--volumes", *started)
 
 
 def fill(server, **wanted: str) -> None:
