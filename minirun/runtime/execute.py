@@ -50,9 +50,9 @@ def execute(setup: Setup) -> None:
     if (setup.spec.get("hooks") or {}).get("startContainer"):
         become(setup, _wait_for_start(setup), [close_on_exec(door)], [], door)
     setup.channel.send("ready", setup.suspicion)
-    # accept(2) takes the lowest free number, which is the one after the listener's.
-    calls: list[trampoline.Call] = [("accept4", door, 0, 0, os.O_CLOEXEC), ("close", door)]
-    become(setup, setup.listener.fileno(), calls, [], door + 1)
+    # accept(2) takes the lowest free number, which is the one after those that we keep.
+    calls: list[trampoline.Call] = [("accept4", door, 0, 0, os.O_CLOEXEC), close_on_exec(door)]
+    become(setup, setup.listener.fileno(), calls, [], door + (2 if setup.agent else 1))
 
 
 def close_on_exec(fd: int) -> trampoline.Call:
@@ -72,7 +72,7 @@ def become(
     is told to ``error_fd``. It makes the calls ``before`` when it still has all powers, and those
     ``between`` when nothing but the seccomp filter is left to do.
     """
-    process = setup.process
+    process, first = setup.process, 3 + setup.preserved
     user = process.get("user") or {}
     _own_standard_streams(user.get("uid") or 0, bool(process.get("terminal")))
     os.umask(0o022 if user.get("umask") is None else user["umask"])
@@ -87,10 +87,16 @@ def become(
         calls.append(("ioctl", 0, TIOCSCTTY, 0))
     if setup.filter:
         calls.append(powers.seccomp(setup.filter, setup.filter_flags))
+    keep = [kept]
+    if setup.agent:
+        keep.append(setup.agent.socket.fileno())
+        calls.insert(0, close_on_exec(first + 1))
+        listener = max(error_fd, first + 1) + 1  # seccomp(2) returns the lowest free number
+        calls.append(setup.agent.tell(first + 1, listener, setup.container.report("created")))
     calls.append(("execve", _text(setup.path), _texts(process["args"]), _texts(process["env"])))
     for name, *values in calls:
         linux.told(str(name), tuple(values), 0)
-    _execute(setup, trampoline.build(calls, error_fd), kept, 3 + setup.preserved)
+    _execute(setup, trampoline.build(calls, error_fd), keep, first)
 
 
 def _text(text: str) -> bytes:
@@ -122,15 +128,17 @@ def _wait_for_start(setup: Setup) -> int:
     return int(connection)
 
 
-def _execute(setup: Setup, image: bytes, kept: int, number: int) -> NoReturn:
-    """Execute ``image`` with ``kept`` as ``number``; all file descriptors above end with that."""
+def _execute(setup: Setup, image: bytes, keep: list[int], first: int) -> NoReturn:
+    """Execute ``image`` with ``keep`` as ``first``, ``first + 1``, …; those above end with that."""
     os.write(setup.image, image)
     fcntl.fcntl(setup.image, fcntl.F_ADD_SEALS, F_SEAL_ALL)
     os.close(setup.image)  # a file that is open for writing cannot be executed (ETXTBSY)
-    reader = fcntl.fcntl(setup.image_reader, fcntl.F_DUPFD_CLOEXEC, number + 1)
-    kept = fcntl.fcntl(kept, fcntl.F_DUPFD_CLOEXEC, number + 1)
-    setup.channel.move(fcntl.fcntl(setup.channel.fileno(), fcntl.F_DUPFD_CLOEXEC, number + 1))
-    linux.close_range(number, flags=linux.CLOSE_RANGE_CLOEXEC)
-    os.dup2(kept, number)
+    above = first + len(keep)
+    reader = fcntl.fcntl(setup.image_reader, fcntl.F_DUPFD_CLOEXEC, above)
+    keep = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in keep]
+    setup.channel.move(fcntl.fcntl(setup.channel.fileno(), fcntl.F_DUPFD_CLOEXEC, above))
+    linux.close_range(first, flags=linux.CLOSE_RANGE_CLOEXEC)
+    for number, fd in enumerate(keep, first):
+        os.dup2(fd, number)
     setup.tell()
     os.execve(reader, ["minirun-oci init"], {})

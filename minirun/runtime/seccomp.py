@@ -1,13 +1,13 @@
 """Seccomp: which system calls a container may make (seccomp(2), linux.seccomp of a config.json).
 
 ``compile`` is pure: it turns the names and conditions of a config.json, which schema.py has checked
-against the tables here, into decisions about numbers, for each architecture whose calls this kernel takes, and bpf.py makes a program of them.
-Each of those must be in the filter: a 64-bit process may call the kernel by 32-bit numbers too,
-and what a filter does not know is killed.
+against the tables here, into decisions about numbers, for each architecture whose calls this kernel
+takes, and bpf.py makes a program of them. Each of those must be in the filter: a 64-bit process may
+call the kernel by 32-bit numbers too, and what a filter does not know is killed.
 
 When the filter is installed, and with which capability, is in powers.py.
 
-Interface: compile, flags.
+Interface: compile, flags, notifies.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ KILL, NOTIFY = ACTIONS["SCMP_ACT_KILL"], ACTIONS["SCMP_ACT_NOTIFY"]
 WITH_ERRNO = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 PERMISSIVE = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
 EPERM, ENOSYS = 1, 38
+TELLING = ("sendmsg", "write")  # what the trampoline calls when the filter holds already
 NO_SUCH_CALL = ACTIONS["SCMP_ACT_ERRNO"] | ENOSYS
 
 FLAGS = {
@@ -108,8 +109,9 @@ def _action(values: dict[str, Any], action: str, errno: str) -> int:
 def _rule(rule: dict[str, Any], default: int) -> Rule:
     action = _action(rule, "action", "errnoRet")
     names = rule["names"]
-    if action == NOTIFY and "write" in names:
-        raise SpecError("linux.seccomp: write cannot be notified, since telling of it is a write")
+    for name in TELLING if action == NOTIFY else ():
+        if name in names:
+            raise SpecError(f"linux.seccomp: {name} cannot be notified: it is how we tell of it")
     comparisons = [_comparison(argument) for argument in rule.get("args") or ()]
     if action == default:
         return names, [], action  # says nothing; where rules disagree, it must not count
@@ -180,11 +182,15 @@ def flags(seccomp: dict[str, Any]) -> int:
     bits = 0
     for flag in seccomp.get("flags") or ():
         bits |= FLAGS[flag]
+    if notifies(seccomp):
+        return bits | linux.SECCOMP_FILTER_FLAG_NEW_LISTENER
+    return bits & ~linux.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV  # which is about notices only
+
+
+def notifies(seccomp: dict[str, Any]) -> bool:
+    """Does a rule ask the agent at ``listenerPath``? Without it such rules are refused."""
     rules = seccomp.get("syscalls") or ()
-    if any(rule["action"] == "SCMP_ACT_NOTIFY" for rule in rules):
-        if not seccomp.get("listenerPath"):
-            raise SpecError(
-                "linux.seccomp: SCMP_ACT_NOTIFY, but no listenerPath: who would answer?"
-            )
-        bits |= linux.SECCOMP_FILTER_FLAG_NEW_LISTENER
-    return bits
+    asks = any(rule["action"] == "SCMP_ACT_NOTIFY" for rule in rules)
+    if asks and not seccomp.get("listenerPath"):
+        raise SpecError("linux.seccomp: SCMP_ACT_NOTIFY, but no listenerPath: who would answer?")
+    return asks

@@ -52,7 +52,6 @@ REFUSED = {  # field: why. All others are honoured: see fields.py
     "linux.mountLabel": "not supported by this version of minirun-oci",
     "linux.intelRdt": "not supported by minirun-oci",
     "linux.personality.flags": "not defined by the runtime spec yet",
-    "linux.seccomp.listenerPath": "not supported by this version of minirun-oci",
 }  # fmt: skip
 
 
