@@ -135,9 +135,9 @@ def _line_for_root(kind: str, wanted: list[Row]) -> str:
     return f"as root: echo {lines[0]} >> /etc/sub{kind}"
 
 
-def identity(process: dict[str, Any]) -> tuple[int, int, bool]:
-    """The user and group that set a container up in the user namespace that we are in: its root,
-    or ``process.user`` where it has none; and whether groups can be changed in it.
+def identity(process: dict[str, Any], pid: int | str = "self") -> tuple[int, int, bool]:
+    """The user and group that set a container up in the user namespace of process ``pid``: its
+    root, or ``process.user`` where it has none; and whether groups can be changed in it.
 
     IDs of ``process.user`` that nobody maps, and additionalGids that cannot be had, are refused.
     """
@@ -146,7 +146,7 @@ def identity(process: dict[str, Any]) -> tuple[int, int, bool]:
     wanted = {"uid": [user.get("uid") or 0], "gid": [user.get("gid") or 0, *groups]}
     ids = []
     for kind, field in FIELDS.items():
-        known = read(kind)
+        known = read(kind, pid)
         for number in wanted[kind]:
             if not is_mapped(known, number):
                 raise SpecError(
@@ -154,7 +154,7 @@ def identity(process: dict[str, Any]) -> tuple[int, int, bool]:
                     hint=f"{field} must have a row that includes it",
                 )
         ids.append(0 if is_mapped(known, 0) else wanted[kind][0])
-    with open("/proc/self/setgroups") as file:
+    with open(f"/proc/{pid}/setgroups") as file:
         may_set_groups = file.read().strip() == "allow"
     if groups and not may_set_groups:
         raise SpecError(
@@ -183,9 +183,10 @@ def is_root_of_machine() -> bool:
     return os.geteuid() == 0 and read("uid") == [(0, 0, NO_ID)]
 
 
-def read(kind: str) -> list[Row]:
-    """The rows ("uid" or "gid") of the user namespace that we are in; outside: of its parent."""
-    with open(f"/proc/self/{kind}_map") as file:
+def read(kind: str, pid: int | str = "self") -> list[Row]:
+    """The rows ("uid" or "gid") of the user namespace of a process; seen from outside it, or if it
+    is our own, from its parent."""
+    with open(f"/proc/{pid}/{kind}_map") as file:
         return [(int(a), int(b), int(c)) for a, b, c in map(str.split, file)]
 
 
