@@ -28,15 +28,23 @@ if TYPE_CHECKING:
 
 
 def prepare(
-    root: str, container_id: str, bundle: str, spec: Spec, text: bytes, *, rootless: bool = False
+    root: str,
+    container_id: str,
+    bundle: str,
+    spec: Spec,
+    text: bytes,
+    *,
+    rootless: bool = False,
+    systemd: bool = False,
 ) -> Setup:
     """Decide all that can be decided before anything is made, and write it down.
 
-    With ``rootless`` we do without a cgroup where none can be had, if config.json sets no limits.
+    With ``rootless`` we do without a cgroup where none can be had, if config.json sets no limits;
+    with ``systemd``, the cgroup is made by it.
     """
     resources = specs.get(spec, "linux.resources") or {}
     path = specs.get(spec, "linux.cgroupsPath")
-    cgroup = cgroups.prepare(path, container_id, resources, rootless=rootless)
+    cgroup = cgroups.prepare(path, container_id, resources, rootless=rootless, systemd=systemd)
     if not cgroup.trees and not specs.is_new(spec, "pid"):
         raise errors.SpecError(
             "linux.namespaces: without a cgroup of its own a container needs a new PID namespace",

@@ -33,28 +33,38 @@ PARENT = "/minirun"
 
 
 def prepare(
-    path: str | None, container_id: str, resources: dict[str, Any], *, rootless: bool = False
+    path: str | None,
+    container_id: str,
+    resources: dict[str, Any],
+    *,
+    rootless: bool = False,
+    systemd: bool = False,
 ) -> Cgroup:
     """The cgroup that ``linux.cgroupsPath`` names, on the trees of this machine; nothing is made.
 
     A cgroup in which processes live already is refused: its limits and its end are not ours.
-    With ``rootless``, trees that are not ours to change are left out if no limit needs them.
+    With ``rootless``, trees that are not ours to change are left out if no limit needs them;
+    with ``systemd``, it is systemd that makes the cgroup.
     """
     trees = hierarchies(may_lack=rootless)
     if any(tree.version == 1 for tree in trees):
         # Joining v2's tree takes milliseconds (see enter): a hybrid joins it only if need be.
         asked = limits.asked(resources)
         trees = [tree for tree in trees if tree.version == 1 or asked & tree.controllers]
-    default = f"{PARENT}/{container_id}"
-    if rootless:
+    if systemd:
+        from minirun.runtime.cgroup import systemd as manager
+
+        cgroup: Cgroup = manager.prepare(path, container_id, trees, user=rootless)
+    elif rootless:
         from minirun.runtime.cgroup import delegation
 
-        default = delegation.our_path(trees, default)
-    cgroup = Cgroup(normal_path(path or default), trees)
-    if rootless:
+        path = path or delegation.our_path(trees, f"{PARENT}/{container_id}")
+        cgroup = Cgroup(normal_path(path), trees)
         needed = limits.controllers(cgroup, resources)
         cgroup.trees = delegation.ours(trees, cgroup.path)
         delegation.require(cgroup.trees, needed)
+    else:
+        cgroup = Cgroup(normal_path(path or f"{PARENT}/{container_id}"), trees)
     if pids := cgroup.pids():
         raise StateError(
             f"cgroup {cgroup.path} is in use, by process {min(pids)} for one",
@@ -86,6 +96,10 @@ class Cgroup:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Cgroup:
         trees = [Hierarchy(version, mount, frozenset(c)) for version, mount, c in record["trees"]]
+        if "systemd" in record:
+            from minirun.runtime.cgroup.systemd import Scope
+
+            return Scope(record["path"], trees, user=record["systemd"] == "user")
         return cls(record["path"], trees)
 
     def directories(self) -> list[str]:

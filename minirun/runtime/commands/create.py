@@ -10,7 +10,6 @@ from minirun.runtime import ending
 from minirun.runtime import spec as specs
 from minirun.runtime.container import check_id, write_whole
 from minirun.runtime.idmap import is_root_of_machine
-from minirun.runtime.idmap import is_root_of_machine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +49,10 @@ def make(options: Values, container_id: str, *, detached: bool) -> Setup:
     _check_terminal(bool(spec["process"].get("terminal")), console_socket, detached)
     rootless = options.get("rootless", "auto")
     without = rootless == "true" or (rootless == "auto" and not is_root_of_machine())
-    setup = parent.prepare(options["root"], container_id, bundle, spec, text, rootless=without)
+    systemd = bool(options.get("systemd-cgroup")) or options.get("cgroup-manager") == "systemd"
+    setup = parent.prepare(
+        options["root"], container_id, bundle, spec, text, rootless=without, systemd=systemd
+    )
     setup.console_socket, setup.preserved = console_socket, preserved
     setup.new_keyring = not options.get("no-new-keyring")
     if options.get("explain"):
