@@ -5,7 +5,7 @@ it lies (null(4), mknod(2)). An image may have put anything at these names, so w
 is accepted only if it is that very device. Which numbers a container may use at all is decided by
 its cgroup. In a user namespace mknod(2) is refused, and the host's device is bound instead.
 
-Interface: make_all, open_null.
+Interface: make_all, make_console, open_null.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import stat
 from errno import EPERM
 
 from minirun import linux
-from minirun.errors import SpecError, StepError, printable
+from minirun.errors import SpecError, StepError, from_os_error, printable
 from minirun.runtime import mounts
 
 TYPE_CHECKING = False
@@ -59,11 +59,19 @@ def make_all(root: Root, spec: Spec) -> None:
     dev = _directory(root)
     wanted = {f"/dev/{name}": _default(name, *number) for name, *number in DEFAULT}
     for device in (spec.get("linux") or {}).get("devices") or []:
-        wanted[device["path"]] = device
+        wanted[os.path.normpath(device["path"])] = device
+    wanted.pop("/dev/ptmx", None)  # a link, to the container's own pseudo-terminals
     for path, device in wanted.items():
         parent, name = os.path.split(path)
-        fd = dev if parent == "/dev" else root.make(parent or "/", directory=True)
-        make(fd, name, device)
+        fd = dev if parent == "/dev" else root.make(parent, directory=True)
+        try:
+            make(fd, name, device)
+        except OSError as error:
+            raise StepError(
+                f"linux.devices: cannot make {printable(path)}: {from_os_error(error).message}"
+            ) from error
+        if fd != dev:
+            os.close(fd)
     for name, target in LINKS:
         _link(dev, name, target)
 
@@ -74,7 +82,7 @@ def _default(name: str, major: int, minor: int) -> dict[str, Any]:
 
 def _is_bound(spec: Spec) -> bool:
     for mount in spec.get("mounts") or []:
-        if mount["destination"].rstrip("/") == "/dev":
+        if os.path.normpath("/" + mount["destination"]) in ("/dev", "//dev"):
             bind = {"bind", "rbind"} & set(mount.get("options") or [])
             return bool(bind) or mount.get("type") == "bind"
     return False
@@ -94,36 +102,49 @@ def _directory(root: Root) -> int:
 
 def make(parent: int, name: str, device: dict[str, Any]) -> None:
     """One device file in an open directory, with its mode and owner."""
-    kind = KINDS[device["type"]]
+    kind, number = _number(device)
     mode = device.get("fileMode")
     mode = 0o666 if mode is None else mode & 0o7777
-    number = 0
-    if kind != stat.S_IFIFO:
-        number = os.makedev(device.get("major") or 0, device.get("minor") or 0)
     try:
         linux.mknodat(name, kind | mode, number, dir_fd=parent)  # our umask is 0
         owner = device.get("uid") or 0, device.get("gid") or 0
         if owner != (0, 0):
             linux.fchownat(name, *owner, dir_fd=parent, follow_symlinks=False)
     except FileExistsError:
-        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if (stat.S_IFMT(found.st_mode), found.st_rdev) != (kind, number):
-            raise SpecError(
-                f"{printable(device['path'])} in the image is not the device {kind_name(device)}"
-            ) from None
+        _check(os.stat(name, dir_fd=parent, follow_symlinks=False), device, "in the image")
     except OSError as error:
         if error.errno != EPERM or kind == stat.S_IFIFO:
             raise
         _bind(parent, name, device)
 
 
-def kind_name(device: dict[str, Any]) -> str:
-    return f"{device['type']} {device.get('major')}:{device.get('minor')}"
+def _number(device: dict[str, Any]) -> tuple[int, int]:
+    """What makes two devices the same: the kind of file, and st_rdev."""
+    kind = KINDS[device["type"]]
+    return kind, 0 if kind == stat.S_IFIFO else os.makedev(device["major"], device["minor"])
+
+
+def _check(found: os.stat_result, device: dict[str, Any], where: str) -> None:
+    if (stat.S_IFMT(found.st_mode), found.st_rdev) != _number(device):
+        shown = f"{device['type']} {device.get('major')}:{device.get('minor')}"
+        raise SpecError(f"{printable(device['path'])} {where} is not the device {shown}")
 
 
 def _bind(parent: int, name: str, device: dict[str, Any]) -> None:
-    """The host's device of that path in the place of one of our own."""
-    tree = linux.open_tree(linux.AT_FDCWD, device["path"], linux.OPEN_TREE_CLONE)
+    """The host's device of that path in the place of one of our own; its owner and mode stay."""
+    path = printable(device["path"])
+    try:
+        tree = linux.open_tree(linux.AT_FDCWD, device["path"], linux.OPEN_TREE_CLONE)
+    except FileNotFoundError as error:
+        raise SpecError(
+            f"linux.devices: {path}: in a user namespace the host's is shown, which has none"
+        ) from error
+    found = os.fstat(tree)
+    if (stat.S_IFMT(found.st_mode), found.st_rdev) != _kind_and_number(device):
+        raise SpecError(
+            f"linux.devices: {path}: in a user namespace the host's is shown, "
+            f"which is not {kind_name(device)}"
+        )
     target = file_for_mount(parent, name)
     mounts.attach(tree, target, mounts.Options())
     os.close(target)

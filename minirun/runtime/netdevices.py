@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # linux/netlink.h, linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_CREATE, NLM_F_EXCL = 1, 4, 0x300, 0x400, 0x200
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 RTM_NEWLINK, RTM_NEWADDR, RTM_GETADDR = 16, 20, 22
 IFLA_IFNAME, IFLA_NET_NS_FD = 3, 28
@@ -37,6 +37,8 @@ def move(devices: dict[str, dict[str, Any]], pid: int) -> None:
     own, theirs = (
         os.open(f"/proc/{process}/ns/net", os.O_RDONLY | os.O_CLOEXEC) for process in ("self", pid)
     )
+    if os.path.sameopenfile(own, theirs):
+        raise SpecError("linux.netDevices: the container's network namespace is the host's")
     outside = _socket()
     try:
         indexes = {name: _index(name) for name in devices}
@@ -66,17 +68,17 @@ def _move(index: int, name: str, outside: socket, inside: socket, namespace: int
     addresses = list(_addresses(outside, index))
     before = if_nameindex()
     wanted = {IFLA_IFNAME: name.encode() + b"\0", IFLA_NET_NS_FD: pack("I", namespace)}
-    _ask(outside, RTM_NEWLINK, 0, pack("BxHiII", 0, 0, index, 0, 0), wanted)
+    _ask(outside, RTM_NEWLINK, pack("BxHiII", 0, 0, index, 0, 0), wanted)
     ((index, _),) = set(if_nameindex()) - set(before)
     for family, prefix, attributes in addresses:
         header = pack("BBBBi", family, prefix, 0, RT_SCOPE_UNIVERSE, index)
-        _ask(inside, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, header, attributes)
-    _ask(inside, RTM_NEWLINK, 0, pack("BxHiII", 0, 0, index, IFF_UP, IFF_UP), {})
+        _ask(inside, RTM_NEWADDR, header, attributes)
+    _ask(inside, RTM_NEWLINK, pack("BxHiII", 0, 0, index, IFF_UP, IFF_UP), {})
 
 
 def _addresses(link: socket, index: int) -> Iterator[tuple[int, int, dict[int, bytes]]]:
     """(family, length of the prefix, attributes) of an interface's permanent, global addresses."""
-    for body in _ask(link, RTM_GETADDR, NLM_F_DUMP, bytes(8), {}):
+    for body in _ask(link, RTM_GETADDR, bytes(8), {}):
         family, prefix, flags, scope, of = unpack_from("BBBBi", body)
         attributes = _attributes(body[8:])
         if IFA_FLAGS in attributes:
@@ -93,14 +95,12 @@ def _socket() -> socket:
     return socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0)
 
 
-def _ask(
-    link: socket, kind: int, flags: int, header: bytes, attributes: dict[int, bytes]
-) -> list[bytes]:
+def _ask(link: socket, kind: int, header: bytes, attributes: dict[int, bytes]) -> list[bytes]:
     """Send one message; the bodies of the answers. An error of the kernel is raised."""
     body = header
     for key, value in attributes.items():
         body += (pack("HH", 4 + len(value), key) + value).ljust(4 + len(value) + 3 & ~3, b"\0")
-    flags |= NLM_F_REQUEST if flags & NLM_F_DUMP else NLM_F_REQUEST | NLM_F_ACK
+    flags = NLM_F_REQUEST | (NLM_F_DUMP if kind == RTM_GETADDR else NLM_F_ACK)
     link.send(pack("IHHII", 16 + len(body), kind, flags, 0, 0) + body)
     answers: list[bytes] = []
     while True:

@@ -277,7 +277,8 @@ LINUX = record(
     timeOffsets=mapping(record(secs=int64, nanosecs=uint32)),
     devices=array(
         record(
-            "type path", type=one_of("b", "c", "u", "p"), path=absolute, major=int64, minor=int64,
+            "type path", type=one_of("b", "c", "u", "p"), path=absolute,
+            major=integer(0, 2**12 - 1), minor=integer(0, 2**20 - 1),  # of dev_t: linux/kdev_t.h
             fileMode=uint32, uid=uint32, gid=uint32,
         )
     ),
