@@ -11,7 +11,7 @@ order is not free, since each takes away what those before it needed:
    the ambient set (capabilities(7)), so it does not reach the command.
 4. The seccomp filter. It need not allow any of the calls above.
 
-Interface: calls, seccomp.
+Interface: keep, calls, seccomp.
 """
 
 from __future__ import annotations
@@ -50,6 +50,16 @@ def calls(
     yield from _sets(sets, SYS_ADMIN if needs_admin else 0)
 
 
+def keep() -> None:
+    """Keep all powers when the trampoline is executed, also by who is not root: in a user namespace
+    that has none. The ambient set is for that, until ``calls`` clear it."""
+    _, permitted, _ = linux.capget()
+    linux.capset(permitted, permitted, permitted)
+    for bit in range(permitted.bit_length()):
+        if permitted >> bit & 1:
+            linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_RAISE, bit)
+
+
 def seccomp(filter: bytes, flags: int) -> Call:
     """The call that loads a filter."""
     program: list[Argument] = [len(filter) // 8, filter]  # struct sock_fprog: a count, a pointer
@@ -68,6 +78,7 @@ def _user(user: dict[str, Any], may_set_groups: bool) -> Iterator[Call]:
 def _sets(sets: dict[str, int], extra: int) -> Iterator[Call]:
     effective, permitted = sets["effective"] | extra, sets["permitted"] | extra
     data = linux.capability_sets(effective, permitted, sets["inheritable"])
+    yield "prctl", linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_CLEAR_ALL
     yield "capset", linux.CAPABILITY_HEADER, data
     for bit in range(sets["ambient"].bit_length()):
         if sets["ambient"] >> bit & 1:
