@@ -90,9 +90,9 @@ def become(
     keep = [kept]
     if setup.agent:
         keep.append(setup.agent.socket.fileno())
-        calls.insert(0, close_on_exec(first + 1))
         listener = max(error_fd, first + 1) + 1  # seccomp(2) returns the lowest free number
         calls.append(setup.agent.tell(first + 1, listener, setup.container.report("created")))
+        calls.append(("close", first + 1))  # not left to execve, of which the agent may be asked
     calls.append(("execve", _text(setup.path), _texts(process["args"]), _texts(process["env"])))
     for name, *values in calls:
         linux.told(str(name), tuple(values), 0)
@@ -140,5 +140,7 @@ def _execute(setup: Setup, image: bytes, keep: list[int], first: int) -> NoRetur
     linux.close_range(first, flags=linux.CLOSE_RANGE_CLOEXEC)
     for number, fd in enumerate(keep, first):
         os.dup2(fd, number)
+    if os.geteuid():
+        powers.keep()
     setup.tell()
     os.execve(reader, ["minirun-oci init"], {})

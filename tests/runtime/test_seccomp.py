@@ -486,7 +486,10 @@ class TestKernel:
 
     def test_flags_are_the_bits_of_the_kernel(self):
         """linux/seccomp.h; we have one thread, so that TSYNC is nothing."""
-        assert seccomp.flags(profile(flags=list(seccomp.FLAGS))) == 2 | 4 | 32
+        flags = list(seccomp.FLAGS)
+        assert seccomp.flags(profile(flags=flags)) == 2 | 4
+        notify = rule("mkdir", "SCMP_ACT_NOTIFY")
+        assert seccomp.flags(profile(notify, flags=flags, listenerPath="/x")) == 2 | 4 | 8 | 32
 
 
 def native() -> str:
