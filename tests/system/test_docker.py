@@ -4,9 +4,11 @@ Where no number of ours says what is right, runc is asked too: both must say the
 """
 
 import json
+import os
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,10 @@ def sh(docker):
         return done.stdout
 
     return run_one
+
+
+def runtime_under_test():
+    return Path(os.environ.get("OCI_RUNTIME", "minirun-oci")).name
 
 
 def inspect(docker, container, template):
@@ -59,7 +65,7 @@ def test_the_exit_code_is_the_commands(docker, code, options, command):
 def test_what_cannot_be_done_is_told_by_dockers_client(docker, options, words):
     done = docker.attempt(*RUN, *options, "busybox", "true")
     assert done.returncode in (125, 126, 127)
-    assert words in done.stderr
+    assert words in done.stderr or runtime_under_test() != "minirun-oci"
     assert "unable to retrieve OCI runtime error" not in done.stderr
 
 
@@ -181,14 +187,16 @@ def test_user_groups_umask(sh):
                    "/tmp\n/home/ada\n0022\n"
 
 
-def test_privileged(sh):
+def test_privileged(docker, sh):
     """Every capability that root of this machine has, every device, nothing masked, no seccomp."""
-    script = "grep -E 'CapEff|Seccomp:' /proc/self/status; ls /dev | wc -l; "
-    script += "mount -t tmpfs x /mnt-of-mine && touch /proc/sys/kernel/hostname; umount /mnt-of-mine"
+    script = "grep -E 'CapEff|Seccomp:' /proc/self/status; ls /dev | wc -l; " \
+             "mount -t tmpfs x /mine && touch /proc/sys/kernel/hostname; umount /mine"
     with open("/proc/self/status") as file:
         mine = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff"))
     docker_knows = (1 << 38) - 1
-    said = sh(script, "--privileged", "--volume", "/mnt-of-mine").split()
+    if mine & docker_knows != docker_knows and runtime_under_test() == "runc":
+        pytest.skip("runc fails where root itself lacks a capability")
+    said = sh(script, "--privileged", "--volume", "/mine").split()
     assert int(said[1], 16) == mine & docker_knows
     assert said[3] == "0"
     assert int(said[4]) > 30
@@ -323,7 +331,8 @@ ALIKE = {
     "resource limits": ((), "cat /proc/self/limits"),
     "status": ((), "grep -E 'Cap|NoNew|Seccomp:|Groups|Umask|oom' /proc/self/status; "
                    "cat /proc/self/oom_score_adj"),
-    "status of a user": (("--user", "ada"), "grep -E 'Cap|NoNew|Seccomp:|Groups' /proc/self/status"),
+    "status of a user": (("--user", "ada"),
+                         "grep -E 'Cap|NoNew|Seccomp:|Groups' /proc/self/status"),
     "mounts": ((), "cut -d' ' -f4-6 /proc/self/mountinfo | "
                    # ours is a read-only folder of cgroups, and masks with the machine's /dev/null
                "grep -vE ' (/sys/fs/cgroup|/proc/keys|/proc/timer_list) ' | sort | " + WITHOUT_IDS),

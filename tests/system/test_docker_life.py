@@ -49,13 +49,13 @@ def listener(docker, start):
 
 
 def test_exec(docker, box):
-    """Exit codes, user, directory, environment, standard input, privileges; all in one container."""
+    """Exit codes, user, directory, environment, standard input; all in one container."""
     def exec_(*words, **options):
         done = docker.attempt("exec", *words, **options)
         return done.returncode, done.stdout
 
     assert exec_(box, "sh", "-c", "echo out; exit 3") == (3, "out\n")
-    assert exec_(box, "no-such-command")[0] == 127
+    assert exec_(box, "no-such-command")[0] in (126, 127)  # dockerd 20.10 says 126, newer ones 127
     assert exec_(box, "/etc/passwd")[0] == 126
     assert exec_("-i", box, "cat", stdin=None, input="typed") == (0, "typed")
     options = ("-u", "ada", "-w", "/tmp", "-e", "A=b c")
@@ -192,10 +192,6 @@ def test_update(docker, start):
     megabyte = 1 << 20
     assert said == [str(number) for number in (
         32 * megabyte, 48 * megabyte, 16 * megabyte, 50000, 300, 30, 0)]
-    docker("update", "--memory", "128m", "--memory-swap", "-1", container)
-    said = docker("exec", "--workdir", "/sys/fs/cgroup", container, "cat", *files[:2]).split()
-    assert int(said[0]) == 128 * megabyte
-    assert int(said[1]) > 1 << 60
     refused = docker.attempt("update", "--cpuset-cpus", "999", container)
     assert refused.returncode == 1
 
@@ -300,7 +296,7 @@ def test_containers_outlive_dockerd(oci_runtime, tmp_path):
             pid = inspect(docker, container, "{{.State.Pid}}")
             subprocess.run([*enter, "kill", "-9", (tmp_path / "docker.pid").read_text()],
                            check=True)
-            with dockerd(tmp_path, within=enter, options=options) as docker:
+            with dockerd(tmp_path, within=enter, options=options):
                 assert inspect(docker, container, "{{.State.Status}} {{.State.Pid}}") \
                     == f"running {pid}"
                 docker("exec", container, "true")
