@@ -132,19 +132,8 @@ def _check(found: os.stat_result, device: dict[str, Any], where: str) -> None:
 
 def _bind(parent: int, name: str, device: dict[str, Any]) -> None:
     """The host's device of that path in the place of one of our own; its owner and mode stay."""
-    path = printable(device["path"])
-    try:
-        tree = linux.open_tree(linux.AT_FDCWD, device["path"], linux.OPEN_TREE_CLONE)
-    except FileNotFoundError as error:
-        raise SpecError(
-            f"linux.devices: {path}: in a user namespace the host's is shown, which has none"
-        ) from error
-    found = os.fstat(tree)
-    if (stat.S_IFMT(found.st_mode), found.st_rdev) != _kind_and_number(device):
-        raise SpecError(
-            f"linux.devices: {path}: in a user namespace the host's is shown, "
-            f"which is not {kind_name(device)}"
-        )
+    tree = linux.open_tree(linux.AT_FDCWD, device["path"], linux.OPEN_TREE_CLONE)
+    _check(os.fstat(tree), device, "of the host, which a user namespace gets,")
     target = file_for_mount(parent, name)
     mounts.attach(tree, target, mounts.Options())
     os.close(target)
