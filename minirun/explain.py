@@ -36,6 +36,7 @@ FLAGS: dict[str, dict[int, Any]] = {
     "mount": {3: "MS_"},
     "umount2": {1: "MNT_"},
     "unshare": {0: "CLONE_NEW"},
+    "clone": {0: ("CLONE_PARENT",)},
     "setns": {1: "CLONE_NEW"},
     "open_tree": {2: ("OPEN_TREE_CLONE", "OPEN_TREE_CLOEXEC", "AT_RECURSIVE", "AT_EMPTY_PATH")},
     "move_mount": {4: "MOVE_MOUNT_"},

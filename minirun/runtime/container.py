@@ -46,6 +46,7 @@ ALLOWED = {  # operation: the states it is allowed in
     "pause": (CREATED, RUNNING),
     "resume": (PAUSED,),
     "update": ALIVE,
+    "exec": (CREATED, RUNNING),
     "events": ALIVE,
     "ps": ALIVE,
     "checkpoint": (RUNNING,),
@@ -191,6 +192,18 @@ class Container:
         finally:
             os.close(fd)
         return False
+
+    def pidfd(self) -> int:
+        """A file descriptor of the first process, pidfd_open(2); StateError if it is gone."""
+        pid = self.state["pid"]
+        try:
+            pidfd = os.pidfd_open(pid) if pid else -1
+        except ProcessLookupError:
+            pidfd = -1
+        # checked with the pidfd in hand: it cannot become another's
+        if pidfd < 0 or start_time(pid) != self.state["startTime"]:
+            raise StateError(f"container not running: {self.id!r} has stopped")
+        return pidfd
 
     def require(self, operation: str) -> None:
         """Refuse what the container's status does not allow (ALLOWED)."""

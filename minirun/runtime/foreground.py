@@ -1,4 +1,4 @@
-"""A foreground ``run`` or ``exec``: wait for the command's end, and stand between it and our caller.
+"""A foreground ``run`` or ``exec``: wait for the command's end, and stand between both.
 
 Signals that we get are passed on, the terminal is carried back and forth (terminal.py), and the
 exit code of the command becomes ours. All signals arrive through a file descriptor (signalfd(2)):

@@ -8,7 +8,7 @@ The first child of ``create`` does this, in an order that is not free:
    them what root may do.
 3. The rest in one unshare(2). The PID and time namespaces begin with the next child.
 
-Interface: join, new, maps, check_joined, set_time_offsets, raise_loopback.
+Interface: join, flags, new, maps, check_joined, set_time_offsets, raise_loopback.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from minirun.runtime import spec as specs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from minirun.runtime.spec import Spec
 
 CLOCKS = {"monotonic": 1, "boottime": 7}  # clock_gettime(2)
@@ -64,14 +66,16 @@ def _try_to_join(kind: str, fd: int, flag: int) -> bool:
     return True
 
 
+def flags(kinds: Iterable[str]) -> int:
+    """The CLONE_NEW* of these kinds of namespaces, together."""
+    return sum(specs.NAMESPACES[kind][0] for kind in kinds)
+
+
 def new(spec: Spec, *, user: bool) -> None:
     """Make the new user namespace, or all the other new ones (unshare(2))."""
-    flags = 0
-    for kind, path in specs.namespaces(spec).items():
-        if not path and (kind == "user") is user:
-            flags |= specs.NAMESPACES[kind][0]
+    wanted = [kind for kind, path in specs.namespaces(spec).items() if not path]
     try:
-        linux.unshare(flags)
+        linux.unshare(flags(kind for kind in wanted if (kind == "user") is user))
     except OSError as error:
         if error.errno == EPERM and "user" not in specs.namespaces(spec) and os.geteuid():
             raise SpecError(

@@ -39,6 +39,7 @@ class Setup:
         self.listener: socket  # what "start" connects to
         self.root: Root
         self.init = -1  # exec: a pidfd of the container's first process
+        self.below: dict[str, str] = {}  # exec: {controller: path below the container's cgroup}
         self.outside = -1  # the host's mount namespace, if the container has none of its own
         self.null = self.image = self.image_reader = self.last_cap = -1
         self.master: int | None = None  # of the terminal

@@ -96,11 +96,11 @@ AARCH64 = b"".join(word.to_bytes(4, "little") for word in (
     0xD4000001,       #        svc  #0                   error_fd and table follow
 ))
 NAMES = ("accept4", "close", "prctl", "setgroups", "setresgid", "setresuid", "capset",
-         "seccomp", "execve", "fcntl", "clone", "setsid", "ioctl", "prlimit64", "sendmsg")
+         "seccomp", "execve", "fcntl", "clone", "setsid", "ioctl", "recvfrom", "sendto", "sendmsg")
 MACHINES = {  # uname -m: (code, e_machine of ELF, the numbers of NAMES)
-    "x86_64": (X86_64, 62, (288, 3, 157, 116, 119, 117, 126, 317, 59, 72, 56, 112, 16, 302, 46)),
-    "aarch64": (AARCH64, 183, (242, 57, 167, 159, 149, 147, 91, 277, 221, 25, 220, 157, 29, 261,
-                        211)),
+    "x86_64": (X86_64, 62, (288, 3, 157, 116, 119, 117, 126, 317, 59, 72, 56, 112, 16, 45, 44, 46)),
+    "aarch64": (AARCH64, 183, (242, 57, 167, 159, 149, 147, 91, 277, 221, 25, 220, 157, 29, 207,
+                        206, 211)),
 }
 # fmt: on
 

@@ -26,6 +26,7 @@ from minirun.runtime.cgroup.hierarchy import Hierarchy, hierarchies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 PARENT = "/minirun"
@@ -143,15 +144,23 @@ class Cgroup:
 
     # processes
 
-    def enter(self) -> None:
+    def enter(self, below: Mapping[str, str] = {}) -> None:
         """Move the calling process, which must have one thread only, into the cgroup.
+
+        ``below`` has paths of cgroups in it, which are taken instead, for a controller or for "".
 
         v1 moves the calling thread (tasks) without a global lock, and so in some microseconds;
         moving a process (cgroup.procs) waits 5 to 20 ms until all processors have seen that lock.
         """
         for tree in self.trees:
             file = "tasks" if tree.version == 1 else "cgroup.procs"
-            linux.write_file(f"{tree.mount}{self.path}/{file}", "0")
+            path = next((below[c] for c in ("", *tree.controllers) if c in below), "")
+            linux.write_file(f"{tree.mount}{self.path}{path}/{file}", "0")
+
+    def of(self, pid: int) -> Cgroup:
+        """The cgroup of the one v2 tree that a process is in (cgroups(7), /proc/PID/cgroup)."""
+        lines = files.read(f"/proc/{pid}/cgroup").splitlines()
+        return Cgroup(next(line[3:] for line in lines if line.startswith("0::")), self.trees)
 
     def add(self, pid: int) -> None:
         """Move another process, with all its threads."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from minirun import errors, linux
 from minirun.runtime import create as parent
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from minirun.runtime.options import Option, Values
     from minirun.runtime.setup import Setup
+    from minirun.runtime.step import Explainer
 
 OPTIONS: tuple[Option, ...] = (
     (("-b", "--bundle"), "DIR", "the directory of config.json (.)"),
@@ -25,7 +27,7 @@ OPTIONS: tuple[Option, ...] = (
     (("--console-socket",), "PATH", "send the terminal's master to this socket"),
     (("--pidfd-socket",), "PATH", "send a pidfd of the first process to this socket"),
     (("--no-new-keyring",), "", "stay in the caller's session keyring"),
-    (("--no-pivot",), "", "refused: chroot is no protection"),
+    (("--no-pivot",), "", "where / is the initramfs: move the root over it and chroot"),
     (("--no-subreaper",), "", "do not adopt what the container's processes leave behind"),
     (("--preserve-fds",), "N", "how many file descriptors above 2 the command gets"),
 )
@@ -39,37 +41,43 @@ def run(options: Values, container_id: str) -> None:
 def make(options: Values, container_id: str, *, detached: bool) -> Setup:
     """The part that ``create`` and ``run`` have in common."""
     check_id(container_id)
-    if options.get("no-pivot"):
-        raise errors.UsageError("--no-pivot: refused, chroot(2) is no protection against root")
     bundle = os.path.abspath(options.get("bundle") or ".")
     spec, text = specs.load(bundle, options.get("config") or "config.json")
     listening = _listening_fds(spec["process"])
-    preserved = _open_fds(options.get("preserve-fds", "0"), listening)
-    console_socket = options.get("console-socket") or ""
-    _check_terminal(bool(spec["process"].get("terminal")), console_socket, detached)
+    if options.get("no-pivot"):
+        _check_without_pivot(spec["process"])
+    preserved = open_fds(options.get("preserve-fds", "0"), listening)
+    check_terminal(options, spec["process"], detached=detached)
     rootless = options.get("rootless", "auto")
     without = rootless == "true" or (rootless == "auto" and not is_root_of_machine())
     systemd = bool(options.get("systemd-cgroup")) or options.get("cgroup-manager") == "systemd"
     setup = parent.prepare(
         options["root"], container_id, bundle, spec, text, rootless=without, systemd=systemd
     )
-    setup.console_socket, setup.preserved = console_socket, preserved
-    setup.new_keyring = not options.get("no-new-keyring")
-    if options.get("explain"):
-        from minirun.runtime.explain import Explainer
-
-        setup.explainer = Explainer(as_json=options["explain"] == "json")
+    setup.pivot = not options.get("no-pivot")
+    setup.preserved, setup.new_keyring = preserved, not options.get("no-new-keyring")
+    setup.console_socket = options.get("console-socket") or ""
+    setup.explainer = explainer(options)
     parent.create(setup)
     try:
-        _announce(options, setup.container.state["pid"])
+        announce(options, setup.container.state["pid"])
     except BaseException:
         ending.destroy(setup.container)
         raise
     return setup
 
 
-def _announce(options: Values, pid: int) -> None:
-    """Tell our caller which process is the container's first, in the ways it asked for."""
+def explainer(options: Values) -> Explainer | None:
+    """Who tells of the steps, if that was asked for."""
+    if not options.get("explain"):
+        return None
+    from minirun.runtime import explain
+
+    return explain.Explainer(as_json=options["explain"] == "json")
+
+
+def announce(options: Values, pid: int) -> None:
+    """Tell our caller which process was made, in the ways it asked for."""
     if options.get("pid-file"):
         write_whole(options["pid-file"], str(pid).encode())
     if options.get("pidfd-socket"):
@@ -82,11 +90,19 @@ def _announce(options: Values, pid: int) -> None:
         linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 0)
 
 
-def _check_terminal(terminal: bool, console_socket: str, detached: bool) -> None:
+def check_terminal(options: Values, process: dict[str, Any], *, detached: bool) -> None:
+    terminal, console_socket = process.get("terminal"), options.get("console-socket")
     if terminal and detached and not console_socket:
-        raise errors.UsageError("process.terminal: a detached container needs --console-socket")
+        raise errors.UsageError("process.terminal: a detached process needs --console-socket")
     if console_socket and not terminal:
-        raise errors.UsageError("--console-socket: process.terminal is not set in config.json")
+        raise errors.UsageError("--console-socket: process.terminal is not set")
+
+
+def _check_without_pivot(process: dict[str, Any]) -> None:
+    """The old root stays below the new one, and who may unmount that would stand in it."""
+    if any("CAP_SYS_ADMIN" in names or () for names in (process.get("capabilities") or {}).values()):
+        raise errors.UsageError("--no-pivot: with CAP_SYS_ADMIN the container could leave its root")
+    sys.stderr.write("warning: --no-pivot: chroot(2) is a weaker protection than pivot_root(2)\n")
 
 
 def _listening_fds(process: dict[str, Any]) -> int:
@@ -98,7 +114,7 @@ def _listening_fds(process: dict[str, Any]) -> int:
     return int(count)
 
 
-def _open_fds(text: str, listening: int) -> int:
+def open_fds(text: str, listening: int) -> int:
     """--preserve-fds N: how many from 3 on the command gets, which must all be open."""
     if not text.isdecimal() or int(text) > 4096:
         raise errors.UsageError(f"--preserve-fds: not a count: {errors.printable(text)}")

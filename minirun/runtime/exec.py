@@ -1,0 +1,205 @@
+"""One more process in a container that runs already: ``minirun-oci exec``.
+
+Nothing is made here but a process, which joins what ``create`` has made::
+
+    parent                       joiner                              the command
+      │ fork ──────────────────────►│ enter the cgroup, the namespaces
+      │ ◄────── "ready" (+ terminal)│
+      │                             │ exec of the trampoline: all powers given up
+      │                             │ clone ───────────────────────────►│
+      │ ◄────────────────── its pid │ exit                              │
+      │ limits                                                          │
+      │ "go" ──────────────────────────────────────────────────────────►│
+      │ ◄──────────────────────────────────────────────────────── "on"  │ seccomp, execve
+      │ ◄───────────────────────────────────────────────── end of file  │
+
+setns(2) moves a process into namespaces of all kinds but one: into a PID namespace go only the
+children that it gets from then on. That is our protection. The joiner, a Python with all powers,
+is never in there for others to look at, to trace or to stop. What appears there is the trampoline's
+child (trampoline.py): one sealed page, which has no power that the command is not to have, and
+which others cannot trace before it is the command (PR_SET_DUMPABLE; CVE-2016-9962).
+
+The clone is made with CLONE_PARENT, so that the command is a child of ours, to be waited for; and
+when we leave it with --detach, it becomes a child of our caller's, if that is a subreaper.
+
+Interface: STEPS, execute.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from minirun import errors, linux
+from minirun.runtime import create, failure, idmap, init, namespaces, signals, sync, trampoline
+from minirun.runtime import execute as last
+from minirun.runtime import spec as specs
+from minirun.runtime.execute import find_command
+from minirun.runtime.step import take
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.runtime.setup import Setup
+    from minirun.runtime.trampoline import Call
+
+GO, ON = b"go", b"on"
+
+
+def execute(setup: Setup) -> None:
+    """Start a process in a container; afterwards it runs, and ``setup.pid`` is its number."""
+    take(STEPS, setup, setup.explainer)
+
+
+def hold_init(setup: Setup) -> None:
+    """Take hold of the container's first process, by a file descriptor.
+
+    why:    numbers of processes are used again; through the descriptor we join its namespaces, or
+            none at all
+    man:    pidfd_open(2)
+    """
+    setup.init = setup.container.pidfd()
+
+
+def fork_joiner(setup: Setup) -> None:
+    """Fork the process that goes into the container.
+
+    why:    what we join ourselves we could not leave again
+    shell:  nsenter --target PID --all …
+    man:    fork(2), setns(2)
+    """
+    setup.first_child = linux.fork()
+    if setup.first_child == 0:
+        setup.become_child()
+        init.live(setup, JOINER_STEPS)
+    setup.end_of_child.close()
+
+
+def await_command(setup: Setup) -> None:
+    """Wait for the command's number, set its limits, and wait until it has been executed.
+
+    why:    a limit such as RLIMIT_AS must not hit Python; raising one needs our powers
+    shell:  prlimit --pid PID --nofile=1024:4096
+    man:    prlimit(2), getrlimit(2)
+    """
+    try:
+        _await_command(setup, suspicion=create.receive(setup)[1])
+    except BaseException:
+        setup.channel.close()  # who waits for "go" ends with that
+        if setup.pid:
+            os.waitpid(setup.pid, 0)
+        raise
+    finally:
+        os.waitpid(setup.first_child, 0)
+
+
+def _await_command(setup: Setup, suspicion: str) -> None:
+    while answer := setup.channel.socket.recv(sync.PACKET):
+        if answer == ON:
+            continue
+        if answer.endswith(b"]") or (result := trampoline.report(answer)[1]) < 0:
+            raise failure.reason(answer, setup.process["args"][0], suspicion)
+        setup.pid = result
+        create.settle(setup.process, setup.pid)
+        setup.channel.socket.send(GO)
+    if not setup.pid:
+        raise errors.StepError("the process was killed before the command was executed")
+
+
+STEPS = (hold_init, fork_joiner, await_command)
+
+
+def enter_cgroup(setup: Setup) -> None:
+    """Enter the container's cgroup; all that come from this process will be in it.
+
+    why:    what is started later shall not escape the limits either
+    shell:  echo $$ > /sys/fs/cgroup/minirun/ID/cgroup.procs
+    man:    cgroups(7)
+    """
+    try:
+        setup.cgroup.enter(setup.below)
+    except OSError as error:
+        if error.errno != errno.EBUSY or setup.below:
+            raise
+        # On v2 only leaves have processes: the container has moved its own to cgroups below.
+        setup.cgroup.of(setup.container.state["pid"]).enter()
+
+
+def join_namespaces(setup: Setup) -> None:
+    """Join the namespaces of the container's first process, all at once.
+
+    why:    from here on we see what the container sees; but it does not see us
+    shell:  nsenter --target PID --user --mount --uts --ipc --net --cgroup --pid
+    man:    setns(2), pid_namespaces(7), prctl(2) (PR_SET_DUMPABLE)
+    """
+    pid, kinds = setup.container.state["pid"], specs.namespaces(setup.spec)
+    uid, gid, setup.may_set_groups = idmap.identity(setup.process, pid)
+    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_CLOEXEC)
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)  # where there is no PID namespace we are seen after all
+    linux.setns(setup.init, namespaces.flags(kinds))
+    if "mount" not in kinds:
+        linux.fchdir(root)
+        os.chroot(".")
+    if "user" in kinds:
+        idmap.become(uid, gid)
+
+
+def open_terminal(setup: Setup) -> None:
+    """Open a pseudo-terminal in the container's /dev/pts and make it stdin, stdout and stderr.
+
+    why:    so that a shell inside has job control; its other end goes to who shows it to a person
+    shell:  script -c 'sh' /dev/null
+    man:    pty(7), pts(4), ioctl_tty(2)
+    """
+    if not setup.process.get("terminal"):
+        return
+    from minirun.runtime import terminal
+
+    size = setup.process.get("consoleSize")
+    setup.master, slave = terminal.open_pair(linux.AT_FDCWD, size)
+    terminal.use(slave)
+
+
+def enter_directory(setup: Setup) -> None:
+    """Go to the working directory, and make sure that it lies in the container.
+
+    why:    a path such as /proc/1/root may lead elsewhere (CVE-2024-21626)
+    shell:  cd /work
+    man:    chdir(2), openat2(2), getcwd(2)
+    """
+    flags, resolve = os.O_PATH | os.O_DIRECTORY, linux.RESOLVE_NO_MAGICLINKS
+    init.change_directory(
+        setup, lambda path: linux.openat2(linux.AT_FDCWD, path, flags, resolve=resolve)
+    )
+
+
+def become_command(setup: Setup) -> None:
+    """Give up all powers but those granted, appear in the container, and execute the command.
+
+    why:    in this order, so that nobody in there meets a process that can do more than they;
+            made by the trampoline, see trampoline.py
+    shell:  setpriv --bounding-set -all --no-new-privs --reuid 1000 --regid 1000 --clear-groups CMD
+    man:    clone(2), capabilities(7), seccomp(2), execve(2)
+    """
+    setup.channel.send("ready", setup.suspicion, fd=setup.master)
+    error_fd = 3 + setup.preserved
+    appear: list[Call] = [
+        ("prctl", linux.PR_SET_DUMPABLE, 0),  # execve has undone it, and will again
+        ("clone", linux.CLONE_PARENT | signals.CHLD, 0, 0, 0, 0),
+        ("setsid",),
+        ("recvfrom", error_fd, 0, 0, 0, 0),  # returns at the end of file, too: our parent is dead
+        ("sendto", error_fd, ON, len(ON), linux.MSG_NOSIGNAL, 0),  # then this fails
+    ]
+    last.become(setup, setup.channel.fileno(), [last.close_on_exec(error_fd)], appear, error_fd)
+
+
+JOINER_STEPS = (
+    enter_cgroup,
+    init.set_oom_score,
+    init.begin_session,
+    init.borrow_from_host,
+    join_namespaces,
+    open_terminal,
+    enter_directory,
+    find_command,
+    become_command,
+)
