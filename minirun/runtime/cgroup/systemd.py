@@ -19,7 +19,7 @@ from minirun.runtime.cgroup import Cgroup, files, v2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from minirun.runtime.cgroup.hierarchy import Hierarchy
@@ -60,13 +60,13 @@ class Scope(Cgroup):
     def make(self) -> None:
         """Nothing yet: there is no scope without a process."""
 
-    def enter(self) -> None:
+    def enter(self, below: Mapping[str, str] = {}) -> None:
         """Be the first process of the scope, or one more of a scope that is there."""
         if self.slice:
             self._start()
             return
         try:
-            super().enter()
+            super().enter(below)
         except PermissionError:  # from elsewhere into a user's tree: systemd may
             _call(self.user, "AttachProcessesToUnit", "ssau", self.unit, "", 1, os.getpid())
 
