@@ -169,7 +169,7 @@ def test_newuidmap_is_missing(ours):
     ("mappings", "why"),
     [
         ([{"containerID": 2 * i, "hostID": 2 * i, "size": 1} for i in range(65536)], "65536 rows"),
-        ([{"containerID": i, "hostID": UID, "size": 1} for i in range(2)], "hostID 100500 a second"),
+        ([{"containerID": i, "hostID": UID, "size": 1} for i in (0, 1)], f"hostID {UID} a second"),
         ([{"containerID": 0, "hostID": i, "size": 1} for i in range(2)], "containerID 0 a second"),
         ([{"containerID": 0, "hostID": UID, "size": 0}], "a size of 0"),
         ([{"containerID": 2**32 - 1, "hostID": UID, "size": 1}], "linux.uidMappings"),
@@ -185,6 +185,8 @@ def test_maps_that_the_kernel_would_not_take(rootless, mappings, why):
 
 
 def test_a_user_namespace_is_needed(rootless):
+    if rootless.runtime == "crun":
+        pytest.skip("crun makes one, whether asked for or not")
     rootless.linux["namespaces"] = [{"type": kind} for kind in NAMESPACES if kind != "user"]
     del rootless.linux["uidMappings"], rootless.linux["gidMappings"]
     said = rootless.refused()
@@ -277,6 +279,8 @@ def test_root_inside_is_nobody_outside(lent):
 
 def test_devices(rootless):
     """The host's are bound, and they open as they would to the user."""
+    if rootless.runtime == "crun":
+        pytest.skip("crun 1.8 fails on linux.devices: unshare(CLONE_NEWNS): EPERM")
     rootless.linux["devices"] = [{"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11}]
     output = rootless.sh(
         "for name in null zero full random urandom tty; do test -c /dev/$name; done; "
@@ -413,10 +417,8 @@ def test_user_namespace_in_another(lent):
 def test_too_many_user_namespaces(ours):
     """The limit is one of each user namespace: here, of one that we make for the test."""
     ours.write()
-    done = ours.as_user(
-        'unshare --user --map-root-user sh -c \'echo 0 > /proc/sys/user/max_user_namespaces; "$@"\' '
-        f'sh "$@" run {ours.id}'
-    )
+    inside = """sh -c 'echo 0 > /proc/sys/user/max_user_namespaces; "$@"' sh"""
+    done = ours.as_user(f'unshare --user --map-root-user {inside} "$@" run {ours.id}')
     assert "hint: as root: sysctl -w user.max_user_namespaces=" in done.stderr
 
 
