@@ -325,10 +325,12 @@ class Root:
         masks would allow to mount another one."""
         old = os.open("/", os.O_PATH | os.O_CLOEXEC)
         with open("/proc/self/mountinfo", "rb") as file:
-            points = [line.split()[4] for line in file]
+            points = {line.split()[4] for line in file}
+        if b"/" not in points:
+            raise StepError("--no-pivot: / is no mount, but a directory that chroot(2) has led to")
         linux.move_mount(self.fd, "", linux.AT_FDCWD, "/", linux.MOVE_MOUNT_F_EMPTY_PATH)
         linux.fchdir(old)
-        for point in points:
+        for point in sorted(points - {b"/"}):
             try:
                 linux.umount2(b"." + point, linux.MNT_DETACH | linux.UMOUNT_NOFOLLOW)
             except OSError as error:

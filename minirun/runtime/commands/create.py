@@ -100,7 +100,8 @@ def check_terminal(options: Values, process: dict[str, Any], *, detached: bool) 
 
 def _check_without_pivot(process: dict[str, Any]) -> None:
     """The old root stays below the new one, and who may unmount that would stand in it."""
-    if any("CAP_SYS_ADMIN" in names or () for names in (process.get("capabilities") or {}).values()):
+    granted = (process.get("capabilities") or {}).values()
+    if any("CAP_SYS_ADMIN" in names for names in granted if names):
         raise errors.UsageError("--no-pivot: with CAP_SYS_ADMIN the container could leave its root")
     sys.stderr.write("warning: --no-pivot: chroot(2) is a weaker protection than pivot_root(2)\n")
 
