@@ -11,18 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 SERVICE = "RuntimeService"
 
 
 class Client:
     def __init__(self, socket: Path) -> None:
-        self.grpc = pytest.importorskip("grpc", reason="grpcio is not installed (setup.sh test)")
-        pytest.importorskip("grpc_tools", reason="grpcio-tools is not installed (setup.sh test)")
-        self.messages = self.grpc.protos("tests/cri.proto")
+        import grpc
+
+        self.messages = grpc.protos("tests/cri.proto")
         self.methods = self.messages.DESCRIPTOR.services_by_name[SERVICE].methods_by_name
-        self.channel = self.grpc.insecure_channel(f"unix://{socket}")
+        self.channel = grpc.insecure_channel(f"unix://{socket}")
 
     def __enter__(self) -> "Client":
         return self

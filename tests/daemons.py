@@ -15,11 +15,12 @@ runc(8) and crun(1) need ``other_runtimes()`` too, when they are run by hand.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,7 +171,7 @@ def cgroups_removed(*names: str) -> Iterator[None]:
 
 
 def remove_cgroup(path: Path, seconds: float = 5) -> None:
-    """Remove it when its last process has gone, which was killed or is about to end."""
+    """Remove it with what still runs in it: containers of a test that failed."""
     deadline = time.monotonic() + seconds
     while path.exists():
         try:
@@ -178,6 +179,9 @@ def remove_cgroup(path: Path, seconds: float = 5) -> None:
         except OSError:
             if time.monotonic() > deadline:
                 raise
+            for pid in (path / "cgroup.procs").read_text().split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
             time.sleep(0.02)
 
 
