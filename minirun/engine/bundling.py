@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from minirun.engine import edits, files
+from minirun.engine import edits, exposure, files
 from minirun.engine.pulling import pull_image
 from minirun.errors import Error, NotFound, printable
 from minirun.image import bundle, user
@@ -45,6 +45,7 @@ def make_bundle(
         flatten([state.store.blob_path(layer["digest"]) for layer in image.layers], rootfs)
     settle_user(spec, image, rootfs, options)
     files.make_directory(rootfs, spec["process"]["cwd"])
+    exposure.apply(spec, options["no"])
     bundle.write(spec, directory, indent=1)
 
 

@@ -44,6 +44,7 @@ SECTIONS = (
         (
             ("bundle", "Write an image as an OCI bundle, for any OCI runtime"),
             ("unpack", "Flatten layer tars into a directory"),
+            ("source", "Show the function of a step that --explain tells of"),
         ),
     ),
     (

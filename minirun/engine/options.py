@@ -27,6 +27,8 @@ SPEC = (
            help="no-new-privileges, seccomp=unconfined, seccomp=FILE, apparmor=PROFILE."),
     Option("--privileged",
            help="All capabilities and devices, no filter: root there is root here."),
+    Option("--no", metavar="FEATURE", many=True,
+           help="For lessons: take a wall away (pid, net, seccomp, …), and see what it was for."),
 )  # fmt: skip
 
 # How an image is pulled, when it is.

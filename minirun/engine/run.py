@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from minirun.engine import bundling, files
+from minirun.engine import bundling, exposure, files
 from minirun.engine.monitor import Signals, attend, shell_code
 from minirun.engine.oci import OWN, Runtime
 from minirun.engine.pulling import pull_image
@@ -56,6 +56,7 @@ class Run:
 
 def run(job: Run, narrator: Narrator) -> int:
     """Do it all; the exit code is the container's. Whatever happens, nothing is left behind."""
+    exposure.warn(job.options)
     narrator.run(find_image, job)
     job.signals = Signals()
     narrator.run(claim, job)
@@ -144,6 +145,7 @@ def write_bundle(job: Run) -> None:
     bundling.settle_user(spec, job.image, job.rootfs, job.options)
     files.identify(spec, container, job.options)
     files.make_directory(job.rootfs, spec["process"]["cwd"])
+    exposure.apply(spec, job.options["no"])
     bundle.write(spec, container.directory)
 
 
@@ -207,6 +209,7 @@ def start_runtime(job: Run, options: list[str], *, stdin: bool) -> int:
     lock = job.container.lock_runtime()
     os.set_inheritable(lock, True)
     try:
+        options = [*options, *exposure.runtime_options(job.options["no"])]
         verb = ["run", "--bundle", job.container.directory, *options, job.container.id]
         return job.runtime.start(verb, options=before, stdin=stdin)
     finally:
