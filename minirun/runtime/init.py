@@ -10,34 +10,26 @@ that, to the host's /proc, for the container's may be anything.
 
 from __future__ import annotations
 
-import errno
 import os
 
-from minirun import errors, linux
-from minirun.runtime import devices, hooks, idmap, namespaces, rootfs, signals
+from minirun import linux
+from minirun.runtime import devices, entering, hooks, idmap, mounting, namespaces
 from minirun.runtime import spec as specs
 from minirun.runtime.execute import execute, find_command
-from minirun.runtime.step import take
+from minirun.runtime.process import (
+    begin_session,
+    borrow_from_host,
+    call_agent,
+    change_directory,
+    live,
+    set_oom_score,
+)
+from minirun.runtime.rootfs import Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
     from minirun.runtime.setup import Setup
-
-SIG_SETMASK = 2
-MFD_EXEC = 0x10
-
-
-def live(setup: Setup, steps: tuple[Callable[[Setup], None], ...]) -> None:
-    """The life of a child: it takes steps, and sends home what goes wrong. It never returns."""
-    try:
-        take(steps, setup, setup.explainer)
-    except errors.Error as error:
-        setup.channel.send_error(error)
-    except BaseException as error:
-        setup.channel.send_error(errors.Error(f"{type(error).__name__}: {error}"))
-    os._exit(errors.Error.exit_code)
 
 
 def enter_cgroup(setup: Setup) -> None:
@@ -48,39 +40,6 @@ def enter_cgroup(setup: Setup) -> None:
     man:    cgroups(7)
     """
     setup.cgroup.enter()
-
-
-def set_oom_score(setup: Setup) -> None:
-    """Say how early the container shall die when the machine is out of memory.
-
-    why:    in the user namespace the file is no longer ours; children inherit the score
-    shell:  echo 500 > /proc/self/oom_score_adj
-    man:    proc_pid_oom_score_adj(5)
-    """
-    score = setup.process.get("oomScoreAdj")
-    if score is not None:
-        try:
-            linux.write_file("/proc/self/oom_score_adj", str(score))
-        except PermissionError as error:
-            raise errors.StepError(
-                f"process.oomScoreAdj: {score}: only who has CAP_SYS_RESOURCE may lower it",
-                hint="cat /proc/self/oom_score_adj shows what it is",
-            ) from error
-
-
-def call_agent(setup: Setup) -> None:
-    """Connect to the seccomp agent, if rules of the filter ask it.
-
-    why:    in a user namespace, and in the root, its socket may be out of reach
-    man:    seccomp_unotify(2), unix(7)
-    """
-    if setup.linux("seccomp"):
-        from minirun.runtime import seccomp
-
-        if seccomp.notifies(setup.linux("seccomp")):
-            from minirun.runtime.agent import Agent
-
-            setup.agent = Agent(setup.linux("seccomp"))
 
 
 def join_namespaces(setup: Setup) -> None:
@@ -140,22 +99,6 @@ def await_parent(setup: Setup) -> None:
     (_, setup.container.state["pid"]), _ = setup.channel.expect("go")
 
 
-def begin_session(setup: Setup) -> None:
-    """Begin a session, with clean signals and a keyring of the container's.
-
-    why:    a terminal of the host must not be ours to type into; a keyring neither to read
-    shell:  setsid …; keyctl new_session
-    man:    setsid(2), session-keyring(7), ioctl_tty(2) (TIOCSTI)
-    """
-    linux.setsid()
-    linux.signal_default(signals.PIPE)  # Python ignores these two, and what is ignored stays so
-    linux.signal_default(signals.XFSZ)
-    linux.sigprocmask(SIG_SETMASK, ())
-    os.umask(0)
-    if setup.new_keyring:
-        linux.keyctl(linux.KEYCTL_JOIN_SESSION_KEYRING, f"_ses.{setup.container.id}")
-
-
 def set_names(setup: Setup) -> None:
     """Set the host name, the sysctls of our namespaces, and bring up "lo".
 
@@ -174,36 +117,6 @@ def set_names(setup: Setup) -> None:
         linux.write_file(f"/proc/sys/{path}", value)
 
 
-def borrow_from_host(setup: Setup) -> None:
-    """Open what we need of the host while its files are still there.
-
-    why:    /dev/null to hide files behind; a memfd for the program that will start the command
-    man:    memfd_create(2), null(4)
-    """
-    setup.null = devices.open_null()
-    setup.last_cap = int(_read("/proc/sys/kernel/cap_last_cap"))
-    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
-    try:
-        setup.image = os.memfd_create("minirun-oci:init", flags | MFD_EXEC)
-    except OSError:
-        setup.image = os.memfd_create("minirun-oci:init", flags)  # before Linux 6.3
-    setup.image_reader = os.open(f"/proc/self/fd/{setup.image}", os.O_RDONLY | os.O_CLOEXEC)
-    if setup.linux("memoryPolicy"):
-        from minirun.runtime import scheduling
-
-        setup.memory_policy = scheduling.memory_policy(setup.linux("memoryPolicy"))
-    if setup.linux("seccomp"):
-        from minirun.runtime import seccomp
-
-        setup.filter = seccomp.compile(setup.linux("seccomp"), os.uname().machine)
-        setup.filter_flags = seccomp.flags(setup.linux("seccomp"))
-
-
-def _read(path: str) -> str:
-    with open(path) as file:
-        return file.read()
-
-
 def make_private(setup: Setup) -> None:
     """Keep to ourselves what we mount from here on.
 
@@ -213,7 +126,7 @@ def make_private(setup: Setup) -> None:
     """
     if setup.linux("rootfsPropagation") in ("shared", "rshared"):
         # asked for: what is mounted in the container's volumes shows up outside
-        parent = rootfs.mount_point(os.path.join(setup.bundle, setup.spec["root"]["path"]))
+        parent = entering.mount_point(os.path.join(setup.bundle, setup.spec["root"]["path"]))
         linux.mount(None, parent, None, linux.MS_PRIVATE)
     else:
         linux.mount(None, "/", None, linux.MS_REC | linux.MS_SLAVE)
@@ -226,7 +139,8 @@ def bind_root(setup: Setup) -> None:
     shell:  mount --rbind rootfs rootfs
     man:    mount(8), open_tree(2), move_mount(2)
     """
-    setup.root = rootfs.Root(setup.bundle, setup.spec, setup.borrow_tree)
+    private = setup.linux("rootfsPropagation") not in ("slave", "rslave")
+    setup.root = Root(os.path.join(setup.bundle, setup.spec["root"]["path"]), private=private)
 
 
 def mount_all(setup: Setup) -> None:
@@ -237,7 +151,7 @@ def mount_all(setup: Setup) -> None:
     man:    mount(8), fsopen(2), openat2(2), proc(5)
     """
     for index in range(len(setup.spec.get("mounts") or [])):
-        setup.root.mount(index, setup.cgroup)
+        mounting.mount(setup, index)
 
 
 def make_devices(setup: Setup) -> None:
@@ -247,6 +161,7 @@ def make_devices(setup: Setup) -> None:
     shell:  mknod -m 666 rootfs/dev/null c 1 3; ln -s /proc/self/fd rootfs/dev/fd
     man:    mknod(2), null(4), random(4), tty(4)
     """
+    setup.null = devices.open_null()  # the host's: what hides other files shall not be the image's
     devices.make_all(setup.root, setup.spec)
 
 
@@ -300,11 +215,10 @@ def enter_root(setup: Setup) -> None:
     man:    pivot_root(2)
     """
     if setup.outside >= 0:
-        setup.root.leave(setup.outside)
-    elif setup.pivot:
-        setup.root.pivot()
+        entering.leave(setup.root, setup.outside)
     else:
-        setup.root.move()
+        (entering.pivot if setup.pivot else entering.move)(setup.root)
+        entering.propagate(setup.linux("rootfsPropagation") or "private")
 
 
 def enter_directory(setup: Setup) -> None:
@@ -315,19 +229,6 @@ def enter_directory(setup: Setup) -> None:
     man:    chdir(2), openat2(2), getcwd(2)
     """
     change_directory(setup, lambda path: setup.root.make(path, directory=True))
-
-
-def change_directory(setup: Setup, open_directory: Callable[[str], int]) -> None:
-    path = setup.process["cwd"]
-    try:
-        fd = open_directory(path)
-        linux.fchdir(fd)
-        os.close(fd)
-        os.getcwd()
-    except OSError as error:
-        shown, outside = errors.printable(path), error.errno in (errno.ELOOP, errno.ENOENT)
-        why = "it leads outside the container" if outside else error.strerror
-        raise errors.StepError(f"process.cwd: cannot enter {shown}: {why}") from error
 
 
 FIRST_STEPS = (enter_cgroup, set_oom_score, call_agent, join_namespaces, new_namespaces, fork_init)
