@@ -17,12 +17,12 @@ from minirun.runtime import cgroup as cgroups
 from minirun.runtime import ending, hooks, idmap, init, namespaces
 from minirun.runtime import spec as specs
 from minirun.runtime.container import Container, start_time
+from minirun.runtime.process import live, receive, settle
 from minirun.runtime.setup import Setup
 from minirun.runtime.step import take
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
 
     from minirun.runtime.spec import Spec
 
@@ -103,7 +103,7 @@ def fork_child(setup: Setup) -> None:
     if child == 0:
         setup.become_child()
         setup.container.unlock()  # that is the parent's
-        init.live(setup, init.FIRST_STEPS)
+        live(setup, init.FIRST_STEPS)
     setup.end_of_child.close()
     setup.listener.close()  # the child has it; when that dies, nobody shall answer the door
     message = receive(setup)
@@ -156,41 +156,4 @@ def await_ready(setup: Setup) -> None:
     settle(setup.process, setup.container.state["pid"])
 
 
-def settle(process: dict[str, Any], pid: int) -> None:
-    """Set what is better set from outside, when no Python of ours is in the way any more."""
-    if process.get("scheduler") or process.get("ioPriority"):
-        from minirun.runtime import scheduling
-
-        scheduling.prioritise(pid, process)
-    for limit in process.get("rlimits") or []:
-        number = specs.RLIMITS[limit["type"]]
-        try:
-            linux.prlimit(pid, number, limit["soft"], limit["hard"])
-        except PermissionError as error:
-            raise errors.StepError(
-                f"process.rlimits: {limit['type']} cannot be raised to {limit['hard']}",
-                hint="ulimit -H shows what we may set at most without CAP_SYS_RESOURCE",
-            ) from error
-
-
 STEPS = (open_door, make_cgroup, fork_child, limit, await_ready)
-
-
-def receive(setup: Setup) -> list[Any]:
-    """The child's next message; with the master of a terminal, that is handed on.
-
-    An end of file is an error: then the child was killed, and not by us.
-    """
-    message, master = setup.channel.receive()
-    if master is not None:
-        from minirun.runtime import terminal
-
-        setup.master = terminal.hand_out(master, setup.console_socket)
-    if message:
-        return message
-    if setup.cgroup.oom_kills():
-        raise errors.StepError(
-            "killed by the out-of-memory killer before the command was started",
-            hint=f"the memory limit of {setup.cgroup.memory_limit()} bytes is too small",
-        )
-    raise errors.StepError("the container's first process was killed during its set-up")

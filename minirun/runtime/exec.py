@@ -31,10 +31,19 @@ import errno
 import os
 
 from minirun import errors, linux
-from minirun.runtime import create, failure, idmap, init, namespaces, signals, sync, trampoline
-from minirun.runtime import execute as last
+from minirun.runtime import failure, idmap, namespaces, signals, sync, trampoline
 from minirun.runtime import spec as specs
-from minirun.runtime.execute import find_command
+from minirun.runtime.execute import become, close_on_exec, find_command
+from minirun.runtime.process import (
+    begin_session,
+    borrow_from_host,
+    call_agent,
+    change_directory,
+    live,
+    receive,
+    set_oom_score,
+    settle,
+)
 from minirun.runtime.step import take
 
 TYPE_CHECKING = False
@@ -70,7 +79,7 @@ def fork_joiner(setup: Setup) -> None:
     setup.first_child = linux.fork()
     if setup.first_child == 0:
         setup.become_child()
-        init.live(setup, JOINER_STEPS)
+        live(setup, JOINER_STEPS)
     setup.end_of_child.close()
 
 
@@ -82,7 +91,7 @@ def await_command(setup: Setup) -> None:
     man:    prlimit(2), getrlimit(2)
     """
     try:
-        _await_command(setup, suspicion=create.receive(setup)[1])
+        _await_command(setup, suspicion=receive(setup)[1])
     except BaseException:
         setup.channel.close()  # who waits for "go" ends with that
         if setup.pid:
@@ -99,7 +108,7 @@ def _await_command(setup: Setup, suspicion: str) -> None:
         if answer.endswith(b"]") or (result := trampoline.report(answer)[1]) < 0:
             raise failure.reason(answer, setup.process["args"][0], suspicion)
         setup.pid = result
-        create.settle(setup.process, setup.pid)
+        settle(setup.process, setup.pid)
         setup.channel.socket.send(GO)
     if not setup.pid:
         raise errors.StepError("the process was killed before the command was executed")
@@ -113,8 +122,9 @@ def enter_cgroup(setup: Setup) -> None:
 
     why:    what is started later shall not escape the limits either
     shell:  echo $$ > /sys/fs/cgroup/minirun/ID/cgroup.procs
-    man:    cgroups(7)
+    man:    cgroups(7), sched_setaffinity(2)
     """
+    _run_on(setup, "initial")
     try:
         setup.cgroup.enter(setup.below)
     except OSError as error:
@@ -122,6 +132,15 @@ def enter_cgroup(setup: Setup) -> None:
             raise
         # On v2 only leaves have processes: the container has moved its own to cgroups below.
         setup.cgroup.of(setup.container.state["pid"]).enter()
+    _run_on(setup, "final")
+
+
+def _run_on(setup: Setup, when: str) -> None:
+    """The processors of execCPUAffinity: "initial" before we enter the cgroup, "final" after."""
+    if cpus := (setup.process.get("execCPUAffinity") or {}).get(when):
+        from minirun.runtime import scheduling
+
+        scheduling.set_affinity(cpus, f"process.execCPUAffinity.{when}")
 
 
 def join_namespaces(setup: Setup) -> None:
@@ -131,6 +150,8 @@ def join_namespaces(setup: Setup) -> None:
     shell:  nsenter --target PID --user --mount --uts --ipc --net --cgroup --pid
     man:    setns(2), pid_namespaces(7), prctl(2) (PR_SET_DUMPABLE)
     """
+    if setup.process.get("terminal"):
+        import minirun.runtime.terminal  # noqa: F401 (from here on the files are the container's)
     pid, kinds = setup.container.state["pid"], specs.namespaces(setup.spec)
     uid, gid, setup.may_set_groups = idmap.identity(setup.process, pid)
     root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_CLOEXEC)
@@ -166,10 +187,16 @@ def enter_directory(setup: Setup) -> None:
     shell:  cd /work
     man:    chdir(2), openat2(2), getcwd(2)
     """
-    flags, resolve = os.O_PATH | os.O_DIRECTORY, linux.RESOLVE_NO_MAGICLINKS
-    init.change_directory(
-        setup, lambda path: linux.openat2(linux.AT_FDCWD, path, flags, resolve=resolve)
-    )
+    change_directory(setup, _open_directory)
+
+
+def _open_directory(path: str) -> int:
+    try:
+        flags, resolve = os.O_PATH | os.O_DIRECTORY, linux.RESOLVE_NO_MAGICLINKS
+        return linux.openat2(linux.AT_FDCWD, path, flags, resolve=resolve)
+    except FileNotFoundError:  # create would make it
+        shown = errors.printable(path)
+        raise errors.StepError(f"process.cwd: {shown}: no such file or directory") from None
 
 
 def become_command(setup: Setup) -> None:
@@ -189,14 +216,15 @@ def become_command(setup: Setup) -> None:
         ("recvfrom", error_fd, 0, 0, 0, 0),  # returns at the end of file, too: our parent is dead
         ("sendto", error_fd, ON, len(ON), linux.MSG_NOSIGNAL, 0),  # then this fails
     ]
-    last.become(setup, setup.channel.fileno(), [last.close_on_exec(error_fd)], appear, error_fd)
+    become(setup, setup.channel.fileno(), [close_on_exec(error_fd)], appear, error_fd)
 
 
 JOINER_STEPS = (
     enter_cgroup,
-    init.set_oom_score,
-    init.begin_session,
-    init.borrow_from_host,
+    set_oom_score,
+    call_agent,
+    begin_session,
+    borrow_from_host,
     join_namespaces,
     open_terminal,
     enter_directory,

@@ -80,10 +80,8 @@ def memory_policy(policy: dict[str, Any]) -> tuple[int, bytes]:
     return mode, mask.to_bytes(MOST // 8, "little") if mask else b""
 
 
-def set_affinity(text: str | None, place: str) -> None:
-    """Run this process on the processors of a list such as "0-3,7" only; "" changes nothing."""
-    if not text:
-        return
+def set_affinity(text: str, place: str) -> None:
+    """Run this process on the processors of a list such as "0-3,7" only."""
     try:
         os.sched_setaffinity(0, numbers(text, place))
     except OSError as error:

@@ -30,7 +30,7 @@ OPTIONS: tuple[Option, ...] = (
     (("--process-label",), "LABEL", "the SELinux label"),
     (("--no-new-privs",), "", "let no program raise its privileges"),
     (("--ignore-paused",), "", "also in a paused container; it waits there"),
-    (("--cgroup",), "[CONTROLLER:]PATH…", "a cgroup below the container's"),
+    (("--cgroup",), "PATH…", "a cgroup below the container's, [CONTROLLER,…:]PATH"),
     (("--preserve-fds",), "N", "how many file descriptors above 2 the command gets"),
     (("--pid-file",), "FILE", "write the process ID to this file"),
     (("--console-socket",), "PATH", "send the terminal's master to this socket"),
