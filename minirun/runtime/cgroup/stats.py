@@ -7,10 +7,9 @@ them by name. Times are in nanoseconds and amounts in bytes; v2's own units are 
 from __future__ import annotations
 
 import os
-from errno import ENODEV, ENOENT
+from errno import EAGAIN, ENODEV, ENOENT
 
 from minirun import linux
-from minirun.errors import Error
 from minirun.runtime.cgroup import files
 
 TYPE_CHECKING = False
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from minirun.runtime.cgroup import Cgroup
 
+POLLIN, POLLPRI = 1, 2  # poll(2)
 NO_LIMIT = 0xFFFFFFFFFFFFFFFF
 V1_CPUSET = (
     "cpu_exclusive mem_hardwall mem_exclusive memory_migrate memory_spread_page "
@@ -184,38 +184,35 @@ class OutOfMemory:
     """Tells when the kernel had to kill because a cgroup had no memory left.
 
     v1 counts in an eventfd(2) that cgroup.event_control was told of; v2 wakes who polls the file
-    memory.events for POLLPRI. Either way: poll(2) ``fd`` for ``events``, and then ``take``.
+    memory.events. Either way: poll(2) ``fd`` for ``mask``, and ask ``happened`` when it wakes up.
+    ``fd`` is -1 where nobody counts memory.
     """
 
-    POLLIN, POLLPRI = 1, 2
-
     def __init__(self, cgroup: Cgroup) -> None:
-        directory = cgroup.directory("memory")
-        if directory is None:
-            raise Error("no cgroup controller 'memory' here, which tells when memory runs out")
         self.cgroup, self.kills = cgroup, cgroup.oom_kills()
+        self.fd, self.mask = -1, POLLIN
         self.v1 = cgroup.version("memory") == 1
-        if not self.v1:
-            self.fd, self.events = os.open(f"{directory}/memory.events", os.O_RDONLY), self.POLLPRI
+        directory = cgroup.directory("memory")
+        if directory and self.v1:
+            self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            control = os.open(f"{directory}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+            linux.write_file(f"{directory}/cgroup.event_control", f"{self.fd} {control}")
+            os.close(control)
+        elif directory:
+            self.fd = os.open(f"{directory}/memory.events", os.O_RDONLY | os.O_CLOEXEC)
+            self.mask = POLLPRI
             os.read(self.fd, 4096)  # what is new is what comes after a read
-            return
-        self.fd, self.events = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), self.POLLIN
-        self.control = os.open(f"{directory}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
-        linux.write_file(f"{directory}/cgroup.event_control", f"{self.fd} {self.control}")
 
-    def take(self) -> bool | None:
-        """Has it happened since we last looked? None: the cgroup is gone."""
+    def happened(self) -> bool:
+        """Has it, since we last looked? v1 tells it before the kill, which counts later; the end of
+        a cgroup wakes us as well."""
         try:
             if self.v1:
-                os.read(self.fd, 8)
-                self.cgroup.oom_kills()  # at its end, a cgroup wakes us as well
-                return True
+                return os.eventfd_read(self.fd) > 0 and self.cgroup.oom_kills() >= 0
             os.pread(self.fd, 4096, 0)
             before, self.kills = self.kills, self.cgroup.oom_kills()
-        except BlockingIOError:
-            return False
         except OSError as error:
-            if error.errno in (ENODEV, ENOENT):
-                return None
+            if error.errno in (EAGAIN, ENODEV, ENOENT):
+                return False
             raise
         return self.kills > before
