@@ -27,13 +27,13 @@ def read(file: str) -> str:
 
 
 def lines(file: str) -> list[str]:
-    """The lines of a file, none if its cgroup is gone."""
+    """The lines of a file; none if its cgroup is gone, or has nothing of the kind to tell."""
     try:
         return read(file).splitlines()
     except FileNotFoundError:
         return []
     except OSError as error:
-        if error.errno == ENODEV:  # removed while we read
+        if error.errno in (ENODEV, EOPNOTSUPP):  # removed while we read; switched off
             return []
         raise
 
@@ -55,12 +55,7 @@ def pids(directory: str) -> list[int]:
 
     None either of a threaded cgroup of v2: its processes are listed by the cgroup it is a part of.
     """
-    try:
-        return [int(line) for line in lines(f"{directory}/cgroup.procs")]
-    except OSError as error:
-        if error.errno == EOPNOTSUPP:
-            return []
-        raise
+    return [int(line) for line in lines(f"{directory}/cgroup.procs")]
 
 
 def remove_directory(directory: str, patience: float = 2.0) -> None:

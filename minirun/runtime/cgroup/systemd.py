@@ -181,7 +181,7 @@ def _quota(quota: str, period: int) -> Iterator[tuple[str, str, int]]:
 
 def _bits(ranges: str) -> Iterator[int]:
     """ "0-2,8" as bytes of bits: 7, 1."""
-    wanted = set()
+    wanted: set[int] = set()
     for part in ranges.split(","):
         first, _, last = part.partition("-")
         wanted.update(range(int(first), int(last or first) + 1))
