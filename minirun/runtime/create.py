@@ -45,9 +45,9 @@ def prepare(
     resources = specs.get(spec, "linux.resources") or {}
     path = specs.get(spec, "linux.cgroupsPath")
     cgroup = cgroups.prepare(path, container_id, resources, rootless=rootless, systemd=systemd)
-    if not cgroup.trees and not specs.is_new(spec, "pid"):
+    if not cgroup.trees and "pid" not in specs.namespaces(spec):
         raise errors.SpecError(
-            "linux.namespaces: without a cgroup of its own a container needs a new PID namespace",
+            "linux.namespaces: without a cgroup of its own a container needs a PID namespace",
             hint="all its processes could not be found again, and not be ended",
         )
     state = {

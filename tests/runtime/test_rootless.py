@@ -336,7 +336,7 @@ def test_device_rules_need_no_cgroup(rootless):
 
 def test_without_a_cgroup_a_pid_namespace_is_needed(ours):
     ours.linux["namespaces"] = [{"type": kind} for kind in NAMESPACES if kind != "pid"]
-    assert "needs a new PID namespace" in ours.refused()
+    assert "needs a PID namespace" in ours.refused()
 
 
 @pytest.fixture
