@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import images
+from tests import residue as residues
 from tests.components import private_network, registry, require
 from tests.daemons import dockerd, minirun_oci, other_runtimes
 
@@ -19,7 +20,15 @@ def oci_runtime(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="module")
-def docker(oci_runtime, tmp_path_factory):
+def tidy_module():
+    """What a module's daemons leave behind is counted when they have ended: nothing."""
+    before = residues.snapshot()
+    yield
+    assert residues.left(before) == {}
+
+
+@pytest.fixture(scope="module")
+def docker(oci_runtime, tmp_path_factory, tidy_module):
     """dockerd with the image busybox; its default runtime is the one under test, runc is there too.
 
     At the end no container is known to that runtime.

@@ -79,6 +79,7 @@ def test_a_terminal(docker):
         shell.expect("/ # ")
         shell.type("until stty size | grep -x '30 100'; do sleep .1; done; echo size-$?\r")
         shell.expect("size-0")
+        time.sleep(0.3)  # the client passes the first size on before it listens for others
         shell.resize(40, 120)
         shell.type("until stty size | grep -x '40 120'; do sleep .1; done; echo resized-$?\r")
         shell.expect("resized-0")

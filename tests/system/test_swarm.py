@@ -21,7 +21,7 @@ ADDRESSES = ("10.77.0.1", "10.77.0.2")
 
 
 @pytest.fixture(scope="module")
-def nodes(oci_runtime, tmp_path_factory):
+def nodes(oci_runtime, tmp_path_factory, tidy_module):
     """Two engines, the first a manager and the second a worker; no container is left at the end."""
     with ExitStack() as stack:
         stack.enter_context(other_runtimes())
