@@ -132,14 +132,12 @@ def default_root() -> str:
     """Where everybody may write who can only write there: a user, also one who plays root in a
     user namespace, has a directory of his own (XDG_RUNTIME_DIR)."""
     own = os.environ.get("XDG_RUNTIME_DIR")
-    if own and (os.geteuid() != 0 or not _is_root_of_the_machine()):
-        return own + "/minirun/oci"
+    if own:
+        from minirun.runtime import idmap
+
+        if not idmap.is_root_of_machine():
+            return own + "/minirun/oci"
     return DEFAULT_ROOT
-
-
-def _is_root_of_the_machine() -> bool:
-    with open("/proc/self/uid_map") as file:  # user_namespaces(7): the first one maps all
-        return file.read().split() == ["0", "0", "4294967295"]
 
 
 def _command(options: Values, name: str, *words: str) -> int:

@@ -68,7 +68,7 @@ class Line:
             if value not in FLAGS or (equals and not value):
                 raise errors.UsageError(f"{name} is true or false, not {errors.printable(value)}")
             self.options[key] = FLAGS[value]
-        elif kind.startswith("["):
+        elif kind.startswith("[="):
             self.options[key] = value if equals else True
         else:
             if not equals and not value:
@@ -84,7 +84,7 @@ class Line:
 def table(options: tuple[Option, ...]) -> list[str]:
     """The lines of --help for these options."""
     left = [
-        ", ".join(names) + ("" if kind[:1] in "[" else " ") + kind for names, kind, _ in options
+        ", ".join(names) + ("" if kind[:2] in "[=" else " ") + kind for names, kind, _ in options
     ]
     width = max(map(len, left), default=0)
     return [f"  {name:{width}}  {what}" for name, (_, _, what) in zip(left, options, strict=True)]
