@@ -68,7 +68,8 @@ class Scope(Cgroup):
         try:
             super().enter(below)
         except PermissionError:  # from elsewhere into a user's tree: systemd may
-            _call(self.user, "AttachProcessesToUnit", "ssau", self.unit, below.get("", ""), 1, os.getpid())
+            where = self.unit, below.get("", "")
+            _call(self.user, "AttachProcessesToUnit", "ssau", *where, 1, os.getpid())
 
     def _start(self, patience: float = 30.0) -> None:
         properties = [
