@@ -51,5 +51,6 @@ class Agent:
         }
         data = document.dumps(state).encode()
         rights = pack("=Qiii4x", 20, SOL_SOCKET, SCM_RIGHTS, listener)  # cmsg(3)
-        message: list[Argument] = [0, 0, [data, len(data)], 1, rights, len(rights), 0]  # struct msghdr
+        # struct msghdr: no name, one piece of data, one control message, no flags
+        message: list[Argument] = [0, 0, [data, len(data)], 1, rights, len(rights), 0]
         return "sendmsg", fd, message, MSG_NOSIGNAL

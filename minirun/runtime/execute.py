@@ -76,8 +76,6 @@ def become(
     user = process.get("user") or {}
     _own_standard_streams(user.get("uid") or 0, bool(process.get("terminal")))
     os.umask(0o022 if user.get("umask") is None else user["umask"])
-    if setup.linux("personality"):
-        linux.personality(DOMAINS[setup.linux("personality")["domain"]])
     if setup.memory_policy:
         linux.set_mempolicy(*setup.memory_policy)
     needs_admin = bool(setup.filter) and not process.get("noNewPrivileges")
@@ -96,7 +94,10 @@ def become(
     calls.append(("execve", _text(setup.path), _texts(process["args"]), _texts(process["env"])))
     for name, *values in calls:
         linux.told(str(name), tuple(values), 0)
-    _execute(setup, trampoline.build(calls, error_fd), keep, first)
+    image = trampoline.build(calls, error_fd)
+    if setup.linux("personality"):  # last: it changes what uname(2) tells of the machine
+        linux.personality(DOMAINS[setup.linux("personality")["domain"]])
+    _execute(setup, image, keep, first)
 
 
 def _text(text: str) -> bytes:

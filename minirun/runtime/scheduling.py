@@ -58,7 +58,11 @@ def prioritise(pid: int, process: dict[str, Any]) -> None:
             field = f"process.ioPriority: {io['class']}"
             linux.ioprio_set(pid, IO_CLASSES[io["class"]] << 13 | (io.get("priority") or 0))
     except OSError as error:
-        raise StepError(f"{field}: {os.strerror(error.errno or 0)}") from error
+        hint = "cgroup v1 may want a linux.resources.cpu.realtimeRuntime; see also: ulimit -r"
+        raise StepError(
+            f"{field}: {os.strerror(error.errno or 0)}",
+            hint=hint if isinstance(error, PermissionError) else None,
+        ) from error
 
 
 def _attributes(scheduler: dict[str, Any]) -> bytes:
@@ -95,10 +99,11 @@ def numbers(text: str, place: str) -> Iterable[int]:
     """The members of a list such as "0-3, 7"; SpecError if it is none."""
     found: dict[int, None] = {}
     for part in text.replace(" ", "").split(","):
-        first, _, last = part.partition("-")
         if not part:
             continue
-        if not (first.isdecimal() and (last or first).isdecimal() and int(last or first) < MOST):
+        first, dash, last = part.partition("-")
+        last = last if dash else first
+        if not (first.isdecimal() and last.isdecimal() and int(last) < MOST):
             raise SpecError(f"{place}: not a list such as 0-3,7: {printable(text)[:60]}")
-        found.update(dict.fromkeys(range(int(first), int(last or first) + 1)))
+        found.update(dict.fromkeys(range(int(first), int(last) + 1)))
     return found
