@@ -31,13 +31,13 @@ dnf_packages="ca-certificates gcc glibc-devel libcap-devel iproute nftables zstd
 # To test. The other runtimes and engines; makers of images; tools that look inside; other machines.
 apt_test_packages="
     runc crun podman netavark catatonit buildah containerd containernetworking-plugins docker.io
-    docker-compose iptables docker-registry
+    uidmap slirp4netns docker-compose iptables docker-registry
     skopeo umoci mmdebstrap
     strace openssl tmux hyperfine time attr libcap2-bin procps git libseccomp2 shellcheck
     user-mode-linux qemu-user-static binutils binutils-aarch64-linux-gnu"
 dnf_test_packages="
     runc crun podman netavark catatonit buildah containerd containernetworking-plugins moby-engine
-    iptables-nft
+    shadow-utils slirp4netns iptables-nft
     skopeo umoci busybox
     strace openssl tmux hyperfine time attr libcap procps-ng git libseccomp ShellCheck
     qemu-user-static binutils binutils-aarch64-linux-gnu"

@@ -23,7 +23,7 @@ BECOME = f"""
 mount --make-rshared /
 for file in {" ".join(FILES)}; do mount --bind "$1/etc/$file" "/etc/$file"; done
 mount --bind {REPOSITORY} "$1/minirun"
-before=$2; shift 2; set -- setpriv --reuid {UID} --regid {UID} --clear-groups "$@"
+directory=$1; before=$2; shift 2; set -- setpriv --reuid {UID} --regid {UID} --clear-groups "$@"
 eval "$before"
 exec "$@" """
 
