@@ -189,6 +189,18 @@ class Bundle:
                 pass  # there never was one
 
 
+def only_root_of(bundle: Bundle, uid: int) -> None:
+    """Map the container's IDs to those from ``uid`` on, to whom the root file system is given."""
+    bundle.linux["uidMappings"] = bundle.linux["gidMappings"] = [
+        {"containerID": 0, "hostID": uid, "size": 65536}
+    ]
+    for path in (bundle.rootfs, *bundle.rootfs.rglob("*")):
+        os.lchown(path, uid, uid)
+    for parent in (bundle.directory, *bundle.directory.parents):
+        if parent.stat().st_mode & 0o5 != 0o5 and str(parent) not in ("/", "/tmp"):
+            parent.chmod(parent.stat().st_mode | 0o5)
+
+
 def canary(directory: Path) -> Path:
     """A tree beside the root in which nothing may ever change."""
     tree = directory / "canary"
