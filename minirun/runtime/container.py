@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from minirun.runtime.cgroup import Cgroup
 
-VERSION = "1.2.0"  # of the runtime-spec
+VERSION = "1.3.0"  # of the runtime-spec
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 ID_LENGTH = 255  # of a file name
 
