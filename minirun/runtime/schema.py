@@ -168,6 +168,9 @@ strings = array(text)
 ID_MAPPINGS = array(
     record("containerID hostID size", containerID=uint32, hostID=uint32, size=uint32)
 )
+HOOK_KINDS = (
+    "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
+)  # fmt: skip
 HOOKS = array(record("path", path=absolute, args=strings, env=array(variable), timeout=positive))
 CAPABILITIES = record(
     bounding=strings, effective=strings, permitted=strings, inheritable=strings, ambient=strings
@@ -268,7 +271,7 @@ LINUX = record(
     namespaces=array(
         record(
             "type",
-            type=one_of("mount", "pid", "network", "uts", "ipc", "user", "cgroup", "time"),
+            type=name_in("spec", "NAMESPACES"),
             path=absolute,
         )
     ),
@@ -331,10 +334,7 @@ CONFIG = record(
             uidMappings=ID_MAPPINGS, gidMappings=ID_MAPPINGS,
         )
     ),
-    hooks=record(
-        prestart=HOOKS, createRuntime=HOOKS, createContainer=HOOKS, startContainer=HOOKS,
-        poststart=HOOKS, poststop=HOOKS,
-    ),
+    hooks=record(**dict.fromkeys(HOOK_KINDS, HOOKS)),
     annotations=mapping(text),
     linux=LINUX,
     freebsd=FREEBSD,

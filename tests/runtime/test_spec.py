@@ -50,7 +50,7 @@ def changed(path: str, value: object) -> dict:
     ("hostname", 5, "hostname: expected a string"),
     ("mounts.0.destination", "", "mounts[0].destination: is empty"),
     ("mounts.0.options", "ro", "mounts[0].options: expected an array"),
-    ("linux.namespaces.0.type", "pids", "linux.namespaces[0].type: expected one of mount, pid"),
+    ("linux.namespaces.0.type", "pids", "linux.namespaces[0].type: expected one of user, cgroup"),
     ("linux.namespaces.0.path", "relative", "linux.namespaces[0].path"),
     ("linux.namespaces", [{"type": "mount"}] * 2, "mount a second time"),
     ("linux.namespaces", [{"type": "mount"}], "hostname: would change the host's"),
