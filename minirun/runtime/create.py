@@ -17,7 +17,7 @@ from minirun.runtime import cgroup as cgroups
 from minirun.runtime import ending, hooks, idmap, init, namespaces
 from minirun.runtime import spec as specs
 from minirun.runtime.container import Container, start_time
-from minirun.runtime.process import live, receive, settle
+from minirun.runtime.process import live, prioritise, receive, set_limits
 from minirun.runtime.setup import Setup
 from minirun.runtime.step import take
 
@@ -153,7 +153,8 @@ def await_ready(setup: Setup) -> None:
         setup.container.write("suspicion", os.fsencode(message[1]))
     if not (setup.spec.get("hooks") or {}).get("startContainer"):
         setup.channel.receive()  # an error, or the end of file that execve(2) brings
-    settle(setup.process, setup.container.state["pid"])
+    set_limits(setup.process, setup.container.state["pid"])
+    prioritise(setup.process, setup.container.state["pid"])
 
 
 STEPS = (open_door, make_cgroup, fork_child, limit, await_ready)

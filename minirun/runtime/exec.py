@@ -5,10 +5,13 @@ Nothing is made here but a process, which joins what ``create`` has made::
     parent                       joiner                              the command
       │ fork ──────────────────────►│ enter the cgroup, the namespaces
       │ ◄────── "ready" (+ terminal)│
-      │                             │ exec of the trampoline: all powers given up
+      │ ◄────────────────── "limit" │ exec of the trampoline
+      │ resource limits             │
+      │ "go" ──────────────────────►│
+      │ ◄────────────────────── "on"│ all powers given up
       │                             │ clone ───────────────────────────►│
       │ ◄────────────────── its pid │ exit                              │
-      │ limits                                                          │
+      │ priorities                                                      │
       │ "go" ──────────────────────────────────────────────────────────►│
       │ ◄──────────────────────────────────────────────────────── "on"  │ seccomp, execve
       │ ◄───────────────────────────────────────────────── end of file  │
@@ -40,9 +43,10 @@ from minirun.runtime.process import (
     call_agent,
     change_directory,
     live,
+    prioritise,
     receive,
+    set_limits,
     set_oom_score,
-    settle,
 )
 from minirun.runtime.step import take
 
@@ -51,7 +55,7 @@ if TYPE_CHECKING:
     from minirun.runtime.setup import Setup
     from minirun.runtime.trampoline import Call
 
-GO, ON = b"go", b"on"
+LIMIT, GO, ON = b"limit", b"go", b"on"
 
 
 def execute(setup: Setup) -> None:
@@ -105,10 +109,14 @@ def _await_command(setup: Setup, suspicion: str) -> None:
     while answer := setup.channel.socket.recv(sync.PACKET):
         if answer == ON:
             continue
+        if answer == LIMIT:
+            set_limits(setup.process, setup.first_child)
+            setup.channel.socket.send(GO)
+            continue
         if answer.endswith(b"]") or (result := trampoline.report(answer)[1]) < 0:
             raise failure.reason(answer, setup.process["args"][0], suspicion)
         setup.pid = result
-        settle(setup.process, setup.pid)
+        prioritise(setup.process, setup.pid)
         setup.channel.socket.send(GO)
     if not setup.pid:
         raise errors.StepError("the process was killed before the command was executed")
@@ -209,14 +217,22 @@ def become_command(setup: Setup) -> None:
     """
     setup.channel.send("ready", setup.suspicion, fd=setup.master)
     error_fd = 3 + setup.preserved
+    wait: list[Call] = [
+        ("recvfrom", error_fd, 0, 0, 0, 0),  # returns at the end of file, too: our parent is dead
+        ("sendto", error_fd, ON, len(ON), linux.MSG_NOSIGNAL, 0),  # then this fails
+    ]
+    be_limited: list[Call] = [
+        close_on_exec(error_fd),
+        ("sendto", error_fd, LIMIT, len(LIMIT), linux.MSG_NOSIGNAL, 0),
+        *wait,
+    ]
     appear: list[Call] = [
         ("prctl", linux.PR_SET_DUMPABLE, 0),  # execve has undone it, and will again
         ("clone", linux.CLONE_PARENT | signals.CHLD, 0, 0, 0, 0),
         ("setsid",),
-        ("recvfrom", error_fd, 0, 0, 0, 0),  # returns at the end of file, too: our parent is dead
-        ("sendto", error_fd, ON, len(ON), linux.MSG_NOSIGNAL, 0),  # then this fails
+        *wait,
     ]
-    become(setup, setup.channel.fileno(), [close_on_exec(error_fd)], appear, error_fd)
+    become(setup, setup.channel.fileno(), be_limited, appear, error_fd)
 
 
 JOINER_STEPS = (

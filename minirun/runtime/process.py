@@ -3,7 +3,7 @@
 It takes two: the parent, who stays outside, and the child, whose life is to take steps. These
 functions and steps are used by both (create.py and init.py, exec.py), with those of execute.py.
 
-Interface: receive, settle (parent); live, change_directory, and steps (child).
+Interface: receive, set_limits, prioritise (parent); live, change_directory, and steps (child).
 """
 
 from __future__ import annotations
@@ -47,12 +47,19 @@ def receive(setup: Setup) -> list[Any]:
     raise errors.StepError("the process was killed before the command was executed")
 
 
-def settle(process: dict[str, Any], pid: int) -> None:
-    """Set what is better set from outside, when no Python of ours is in the way any more."""
+def prioritise(process: dict[str, Any], pid: int) -> None:
+    """Set the scheduler and the priorities, with powers that the process has given up."""
     if process.get("scheduler") or process.get("ioPriority"):
         from minirun.runtime import scheduling
 
         scheduling.prioritise(pid, process)
+
+
+def set_limits(process: dict[str, Any], pid: int) -> None:
+    """Set the resource limits, when no Python of ours is in the way any more.
+
+    Without CAP_SYS_RESOURCE they can be set only while the process is still root, as we are.
+    """
     for limit in process.get("rlimits") or []:
         number = specs.RLIMITS[limit["type"]]
         try:
