@@ -21,7 +21,7 @@ from errno import EBUSY, ENODEV, ENOENT, ENOTEMPTY
 
 from minirun import linux
 from minirun.errors import SpecError, StateError
-from minirun.runtime.cgroup import files, freezer, limits
+from minirun.runtime.cgroup import files, freezer
 from minirun.runtime.cgroup.hierarchy import Hierarchy, hierarchies
 
 TYPE_CHECKING = False
@@ -47,6 +47,8 @@ def prepare(
     With ``rootless``, trees that are not ours to change are left out if no limit needs them;
     with ``systemd``, it is systemd that makes the cgroup.
     """
+    from minirun.runtime.cgroup import limits
+
     trees = hierarchies(may_lack=rootless)
     if any(tree.version == 1 for tree in trees):
         # Joining v2's tree takes milliseconds (see enter): a hybrid joins it only if need be.
@@ -136,10 +138,14 @@ class Cgroup:
 
     def apply(self, resources: dict[str, Any]) -> None:
         """Set the limits of ``linux.resources``; one that cannot be set is an error naming it."""
+        from minirun.runtime.cgroup import limits
+
         limits.apply(self, resources)
 
     def update(self, now: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
         """Change the limits, which are ``now``, to those ``wanted``; the ones that hold then."""
+        from minirun.runtime.cgroup import limits
+
         return limits.update(self, now, wanted)
 
     # processes

@@ -5,10 +5,9 @@ The exit code is the command's own, or 128 + n if signal n ended it."""
 from __future__ import annotations
 
 from minirun import errors
-from minirun.runtime import document, exec, foreground
+from minirun.runtime import document, exec, foreground, handover
 from minirun.runtime import spec as specs
 from minirun.runtime.capabilities import BITS
-from minirun.runtime.commands import create
 from minirun.runtime.container import PAUSED, Container
 from minirun.runtime.setup import Setup
 
@@ -48,17 +47,17 @@ def run(options: Values, container_id: str, *words: str) -> int:
     config, detached = container.config(), bool(options.get("detach"))
     config["process"] = _process(config["process"], options, list(words))
     specs.check(config)
-    create.check_terminal(options, config["process"], detached=detached)
-    preserved = create.open_fds(options.get("preserve-fds", "0"), 0)
+    handover.check_terminal(options, config["process"], detached=detached)
+    preserved = handover.open_fds(options.get("preserve-fds", "0"), 0)
     cgroup = container.cgroup()
     assert cgroup is not None  # whatever lives has one
     setup = Setup(container, config, cgroup)
     setup.below = _below(options.get("cgroup") or [])
-    setup.preserved, setup.explainer = preserved, create.explainer(options)
+    setup.preserved, setup.explainer = preserved, handover.explainer(options)
     setup.console_socket = options.get("console-socket") or ""
     signal_fd = None if detached else foreground.hold_signals()
     exec.execute(setup)
-    create.announce(options, setup.pid)
+    handover.announce(options, setup.pid)
     return 0 if signal_fd is None else foreground.wait(setup, signal_fd)
 
 

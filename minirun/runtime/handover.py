@@ -1,0 +1,63 @@
+"""What passes between our caller and the process that is made: file descriptors, a terminal, its
+number. ``create``, ``run`` and ``exec`` have the same options for it.
+
+Interface: check_terminal, open_fds, explainer (before); announce (after).
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun import errors, linux
+from minirun.runtime.container import write_whole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minirun.runtime.options import Values
+    from minirun.runtime.step import Explainer
+
+
+def check_terminal(options: Values, process: dict[str, Any], *, detached: bool) -> None:
+    terminal, console_socket = process.get("terminal"), options.get("console-socket")
+    if terminal and detached and not console_socket:
+        raise errors.UsageError("process.terminal: a detached process needs --console-socket")
+    if console_socket and not terminal:
+        raise errors.UsageError("--console-socket: process.terminal is not set")
+
+
+def open_fds(text: str, listening: int) -> int:
+    """--preserve-fds N: how many from 3 on the command gets, which must all be open."""
+    if not text.isdecimal() or int(text) > 4096:
+        raise errors.UsageError(f"--preserve-fds: not a count: {errors.printable(text)}")
+    count = int(text) + listening
+    for fd in range(3, 3 + count):
+        try:
+            os.set_inheritable(fd, True)
+        except OSError:
+            raise errors.UsageError(f"--preserve-fds {text}: {fd} is not open") from None
+    return count
+
+
+def explainer(options: Values) -> Explainer | None:
+    """Who tells of the steps, if that was asked for."""
+    if not options.get("explain"):
+        return None
+    from minirun.runtime import explain
+
+    return explain.Explainer(as_json=options["explain"] == "json")
+
+
+def announce(options: Values, pid: int) -> None:
+    """Tell our caller which process was made, in the ways it asked for."""
+    if options.get("pid-file"):
+        write_whole(options["pid-file"], str(pid).encode())
+    if options.get("pidfd-socket"):
+        from minirun.runtime import terminal
+
+        pidfd = os.pidfd_open(pid)
+        terminal.send_master(options["pidfd-socket"], pidfd, "pidfd")
+        os.close(pidfd)
+    if options.get("no-subreaper"):
+        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 0)
