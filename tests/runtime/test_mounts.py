@@ -64,6 +64,8 @@ def test_attributes(bundle, source, word, shown, kind):
     (["strictatime"], "relatime"),
 ])  # fmt: skip
 def test_the_last_word_counts(bundle, source, words, absent):
+    if bundle.runtime == "crun":
+        pytest.skip("crun 1.8 only adds")
     assert absent not in options_of(mounted(bundle, bind(source, "/m", *words))["/m"])
 
 
@@ -82,8 +84,8 @@ def test_symlinks_are_not_followed(bundle, source):
     ("rnoatime", "noatime"), ("rnodiratime", "nodiratime"), ("rnosymfollow", "nosymfollow"),
 ])  # fmt: skip
 def test_recursive_attributes(bundle, volume, word, shown):
-    if bundle.runtime == "crun" and word == "rnosymfollow":
-        pytest.skip("crun 1.8 doesn't know it")
+    if bundle.runtime == "crun" and word in ("rnosymfollow", "rnoatime", "rnodiratime"):
+        pytest.skip("crun 1.8 cannot")
     found = mounted(bundle, bind(volume, "/m", word), bind(volume, "/n", word.removeprefix("r")))
     assert shown in options_of(found["/m/sub"]), "it is for all mounts below"
     assert shown not in options_of(found["/n/sub"]), "without the r for one mount"
@@ -110,9 +112,9 @@ def test_words_without_effect_are_known(bundle):
     """A bind mount refuses what is for a file system only, so that none of them is one."""
     words = ["defaults", "async", "nolazytime", "nomand", "silent", "loud", "noiversion",
              "nostrictatime", "norelatime", "atime"]  # fmt: skip
-    if bundle.runtime == "crun":
-        words = [word for word in words if "lazy" not in word and "iversion" not in word
-                 and word not in ("silent", "loud")]  # fmt: skip
+    unknown = {"runc": ["defaults", "nolazytime", "silent", "loud"],
+               "crun": ["nolazytime", "silent", "loud", "noiversion"]}  # fmt: skip
+    words = [word for word in words if word not in unknown.get(bundle.runtime, [])]
     bundle.config["mounts"].append(mount("/m", "tmpfs", *words))
     bundle.sh("touch /m/x")
 
@@ -122,8 +124,9 @@ def test_words_without_effect_are_known(bundle):
     ("shared", "shared:"), ("rshared", "shared:"), ("unbindable", "unbindable"),
 ])  # fmt: skip
 def test_propagation_of_a_volume(bundle, volume, propagation, word):
+    if bundle.runtime != "minirun-oci" and word.endswith(":"):
+        pytest.skip("bundles.py runs them in a mount namespace that is private")
     subprocess.run(["mount", "--make-shared", volume / "sub"], check=True)
-    bundle.linux["rootfsPropagation"] = "rslave"
     line = mounted(bundle, bind(volume / "sub", "/m", propagation))["/m"]
     optional = " ".join(line[6 : line.index("-")])
     assert word in optional if word else optional == ""
@@ -224,15 +227,16 @@ def test_tmpcopyup(bundle, source):
     (tree / "deep/er/file").chmod(0o4751)
     os.utime(tree / "deep/er", (1, 1))
     (tree / "link").symlink_to("/etc/passwd")
-    os.mkfifo(tree / "pipe", 0o640)
+    if bundle.runtime != "runc":  # 1.1 fails then
+        os.mkfifo(tree / "pipe", 0o640)
     bundle.config["root"]["readonly"] = True
     bundle.config["mounts"].append(mount("/run", "tmpfs", "tmpcopyup"))
     shown = bundle.sh(
-        "cd /run; stat -c '%a %u:%g %s' deep/er/file; readlink link; stat -c '%F %a' pipe;"
-        "stat -c %Y deep/er; touch new"
+        "cd /run; stat -c '%a %u:%g %s' deep/er/file; readlink link; stat -c %Y deep/er;"
+        "[ ! -e pipe ] || stat -c '%F %a' pipe; touch new"
     ).splitlines()
     if bundle.runtime == "minirun-oci":
-        assert shown == ["4751 7:8 2560000", "/etc/passwd", "fifo 640", "1"]
+        assert shown == ["4751 7:8 2560000", "/etc/passwd", "1", "fifo 640"]
     assert shown[0].endswith(" 7:8 2560000") and shown[1] == "/etc/passwd"
     assert not (tree / "new").exists()
 
