@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from minirun import linux
+from minirun.runtime import cgroup
 from minirun.runtime.cgroup import Cgroup
 
 
@@ -48,3 +49,13 @@ def fact(group: Cgroup, v1: tuple[str, str], v2: tuple[str, str]) -> str:
 def needs(group: Cgroup, controller: str) -> None:
     if group.directory(controller) is None:
         pytest.skip(f"this machine has no controller {controller}")
+
+
+def group_of(pid: int) -> Cgroup:
+    """The cgroup of any process, whichever runtime made it."""
+    with open(f"/proc/{pid}/cgroup") as file:
+        paths = dict(line.strip().split(":", 2)[1:] for line in file)
+    trees = cgroup.hierarchies()
+    if trees[0].version == 1:
+        trees = [tree for tree in trees if tree.version == 1]
+    return Cgroup(paths.get("memory", paths.get("", "/")), trees)
