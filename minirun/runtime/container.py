@@ -158,6 +158,19 @@ class Container:
         record = self.state.get("cgroup")
         return Cgroup.from_json(record) if record else None
 
+    def pids(self) -> set[int]:
+        """Its processes: those in its cgroup, or if it has none, in its PID namespace."""
+        cgroup, first = self.cgroup(), self.state["pid"]
+        if cgroup and cgroup.trees:
+            return cgroup.pids()
+        if not first or start_time(first) != self.state["startTime"]:
+            return set()
+        if _namespace_pid(first) != 1:  # others are in there, too
+            return {first}
+        pids = map(int, filter(str.isdecimal, os.listdir("/proc")))
+        namespace = _pid_namespace(first)
+        return {pid for pid in pids if namespace and _pid_namespace(pid) == namespace}
+
     def status(self) -> str:
         """created, running, stopped, or creating: see the module's docstring."""
         pid = self.state["pid"]
@@ -288,6 +301,20 @@ def containers(root: str, pattern: str = "") -> Iterator[Container]:
             yield Container.load(root, name, lock=False)
         except (NotFound, UsageError):  # deleted meanwhile, or nothing of ours
             continue
+
+
+def _namespace_pid(pid: int) -> int:
+    """The number that a process has in its own PID namespace (NSpid of proc_pid_status(5))."""
+    with open(f"/proc/{pid}/status", "rb") as file:
+        return int(file.read().partition(b"\nNSpid:")[2].partition(b"\n")[0].split()[-1])
+
+
+def _pid_namespace(pid: int) -> int:
+    """The number of a process's PID namespace; 0 if it is gone, or not ours to look into."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/pid").st_ino
+    except OSError:
+        return 0
 
 
 def start_time(pid: int) -> int | None:

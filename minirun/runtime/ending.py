@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from _signal import pidfd_send_signal  # type: ignore[import-not-found]
+from select import select
 
 from minirun.runtime import signals
 from minirun.runtime.container import Container, start_time
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from minirun.errors import Error
 
 
-def signal(container: Container, number: int) -> None:
-    """Send a signal to the container's first process, if it lives, and to no other."""
+def signal(container: Container, number: int, patience: float = 0) -> None:
+    """Send a signal to the container's first process, if it lives, and to no other.
+
+    With ``patience``, in seconds, wait for its end: of PID 1, when all in its namespace are dead.
+    """
     pid, started = container.state["pid"], container.state["startTime"]
     try:
         pidfd = os.pidfd_open(pid)
@@ -26,6 +30,8 @@ def signal(container: Container, number: int) -> None:
     try:
         if start_time(pid) == started:  # checked with the pidfd in hand: it cannot become another's
             pidfd_send_signal(pidfd, number)
+            if patience:
+                select([pidfd], [], [], patience)
     except ProcessLookupError:
         pass
     finally:
@@ -37,7 +43,7 @@ def destroy(container: Container) -> list[Error]:
     cgroup = container.cgroup()
     pid = container.state["pid"]
     if pid:
-        signal(container, signals.KILL)
+        signal(container, signals.KILL, patience=0 if cgroup and cgroup.trees else 10)
     if cgroup:
         cgroup.kill()
         cgroup.delete()

@@ -41,10 +41,10 @@ def kill(container: Container, number: int, *, everyone: bool) -> None:
         ending.signal(container, number)
         if cgroup and number == signals.KILL:
             cgroup.thaw()  # what is frozen does not die
-    elif cgroup and number == signals.KILL:
+    elif cgroup and cgroup.trees and number == signals.KILL:
         cgroup.kill()
-    elif cgroup:
-        for pid in cgroup.pids():
+    else:
+        for pid in container.pids():
             try:
                 os.kill(pid, number)
             except ProcessLookupError:

@@ -24,8 +24,7 @@ def run(options: Values, container_id: str, *arguments: str) -> None:
     form = check_format(options)
     container = Container.load(options["root"], container_id, lock=False)
     container.require("ps")
-    cgroup = container.cgroup()
-    pids = sorted(cgroup.pids()) if cgroup else []
+    pids = sorted(container.pids())
     if form == "json":
         sys.stdout.write(document.dumps(pids) + "\n")
         return
