@@ -41,10 +41,10 @@ dnf_test_packages="
     skopeo umoci busybox
     strace openssl tmux hyperfine time attr libcap procps-ng git libseccomp ShellCheck
     qemu-user-static binutils binutils-aarch64-linux-gnu"
-# With --all: what vagrant/ needs to bring up its virtual machine.
+# With --all: what vagrant/ needs to bring up its virtual machine; what builds a kubelet.
 all_packages="
     qemu-system-x86 qemu-utils vagrant vagrant-libvirt libvirt-daemon-system dnsmasq-base
-    rsync openssh-client"
+    rsync openssh-client golang-go"
 
 # Their services: the tests start what they need themselves, in networks of their own.
 services="docker.service docker.socket containerd.service docker-registry.service

@@ -106,6 +106,8 @@ def containerd(directory: Path, *, within: list[str], kubernetes: str = "") -> I
         KUBERNETES.format(directory=directory, runtime=kubernetes) if kubernetes else "",
     ]))
     if kubernetes:
+        for folder in ("/var/lib", "/var/log"):  # what is left there goes with the network
+            run(*within, "mount", "-t", "tmpfs", "kubernetes", folder)
         (directory / "cni.d").mkdir(exist_ok=True)
         (directory / "cni.d/bridge.conflist").write_text(json.dumps(BRIDGE))
     ctr = [*within, "ctr", "--address", socket]

@@ -31,7 +31,7 @@ SYSCTLS = {
 SHIELDED = """
 cd "$1" && shift
 for name in $(find * -type f); do mount --bind "$name" "/proc/sys/$name" || exit; done
-mount -t tmpfs state /var/lib && mount --make-rshared / && exec "$@"
+mount --make-rshared / && exec "$@"
 """
 
 
@@ -110,7 +110,6 @@ def kubelet(directory: Path, containerd: Path, *, within: list[str]) -> Iterator
         "--container-runtime-endpoint", f"unix://{containerd}", "--hostname-override", "node",
         "--oom-score-adj", "0",
     ]  # fmt: skip
-    run(*within, "mount", "-t", "tmpfs", "logs", "/var/log")  # containerd writes to it, too
     with cgroups_removed("kubepods"):
         with running(command, lambda: succeeds([*within, *ask("healthz")]), seconds=60,
                      log=directory / "kubelet.log"):
