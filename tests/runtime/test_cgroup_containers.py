@@ -253,10 +253,11 @@ def test_systemd_is_asked_only_where_it_runs(ours, tidy):
 
 def test_shares_divide_a_processor(ours):
     """RL10: two that want all of it, one with three times the shares of the other."""
+    if not any("cpuset" in tree.controllers for tree in cgroup.hierarchies()):
+        pytest.skip("this machine has no controller cpuset")
     groups = []
     ours.linux["resources"]["cpu"] = {"shares": 3072, "cpus": "0"}
     groups.append(started(ours, "sh", "-c", "while :; do :; done"))
-    needs(groups[0], "cpuset")
     first, ours.id = ours.id, ours.id + "b"
     ours.linux["resources"]["cpu"] = {"shares": 1024, "cpus": "0"}
     groups.append(started(ours, "sh", "-c", "while :; do :; done"))

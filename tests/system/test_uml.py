@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.components import require
 
 PROJECT = Path(__file__).parents[2]
@@ -41,9 +43,12 @@ def test_a_command_that_does_not_end_is_ended():
     assert "error: the command did not end (LIMIT=4 seconds" in done.stderr
 
 
-def test_the_cgroup_tests_pass():
+@pytest.mark.parametrize("tests", ["test_cgroup.py", "test_cgroup_devices.py",
+                                   "test_cgroup_running.py", "test_cgroup_containers.py"])
+def test_the_cgroup_tests_pass(tests):
+    """With limits that change, pauses, out of memory and exec, on v2."""
     done = under_uml(sys.executable, "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider",
-                     "tests/runtime", "-k", "cgroup")
+                     f"tests/runtime/{tests}", LIMIT="400")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
