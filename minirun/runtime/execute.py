@@ -52,7 +52,7 @@ def execute(setup: Setup) -> None:
     setup.channel.send("ready", setup.suspicion)
     # accept(2) takes the lowest free number, which is the one after those that we keep.
     calls: list[trampoline.Call] = [("accept4", door, 0, 0, os.O_CLOEXEC), close_on_exec(door)]
-    become(setup, setup.listener.fileno(), calls, [], door + (2 if setup.agent else 1))
+    become(setup, setup.listener.fileno(), calls, [], door + 1 + len(setup.helpers()))
 
 
 def close_on_exec(fd: int) -> trampoline.Call:
@@ -83,13 +83,15 @@ def become(
     calls += between
     if process.get("terminal"):
         calls.append(("ioctl", 0, TIOCSCTTY, 0))
+    keep = [kept, *setup.helpers()]
+    last = first + len(keep) - 1
+    free = max(error_fd, last) + 1  # the lowest: what the next call returns that opens something
+    if setup.profile:
+        calls += setup.profile.calls(last, free)
     if setup.filter:
         calls.append(powers.seccomp(setup.filter, setup.filter_flags))
-    keep = [kept]
     if setup.agent:
-        keep.append(setup.agent.socket.fileno())
-        listener = max(error_fd, first + 1) + 1  # seccomp(2) returns the lowest free number
-        calls.append(setup.agent.tell(first + 1, listener, setup.container.report("created")))
+        calls.append(setup.agent.tell(first + 1, free, setup.container.report("created")))
         calls.append(("close", first + 1))  # not left to execve, of which the agent may be asked
     calls.append(("execve", _text(setup.path), _texts(process["args"]), _texts(process["env"])))
     for name, *values in calls:

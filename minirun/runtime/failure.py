@@ -12,6 +12,11 @@ import os
 from minirun import errors
 from minirun.runtime import document, sync, trampoline
 
+FIELDS = {  # whose call it was, where that is not plain
+    "sendmsg": " (linux.seccomp.listenerPath)",
+    "write": " (process.apparmorProfile)",
+}
+
 
 def reason(answer: bytes, command: str, suspicion: str) -> errors.Error:
     """The error that ``answer`` tells of. ``suspicion`` is what command.py thought of the file."""
@@ -20,7 +25,7 @@ def reason(answer: bytes, command: str, suspicion: str) -> errors.Error:
     name, result = trampoline.report(answer)
     why = os.strerror(-result)
     if name != "execve":
-        return errors.StepError(f"step execute failed: {name}: {why}")
+        return errors.StepError(f"step execute failed: {name}{FIELDS.get(name, '')}: {why}")
     message = f"{errors.printable(command)}: {why[:1].lower()}{why[1:]}"
     if suspicion:
         message += f": {suspicion}"

@@ -26,6 +26,7 @@ HONOURED = {
     "process.noNewPrivileges": "powers.calls",
     "process.rlimits": "process.set_limits",
     "process.oomScoreAdj": "process.set_oom_score",
+    "process.apparmorProfile": "process.borrow_from_host",
     "process.scheduler": "process.prioritise scheduling.prioritise scheduling._attributes",
     "process.scheduler.flags": "scheduling._bits",
     "process.execCPUAffinity.initial": "exec.enter_cgroup",

@@ -144,6 +144,10 @@ def borrow_from_host(setup: Setup) -> None:
     except OSError:
         setup.image = os.memfd_create("minirun-oci:init", flags)  # before Linux 6.3
     setup.image_reader = os.open(f"/proc/self/fd/{setup.image}", os.O_RDONLY | os.O_CLOEXEC)
+    if setup.process.get("apparmorProfile"):
+        from minirun.runtime import apparmor
+
+        setup.profile = apparmor.profile(setup.process["apparmorProfile"])
     if setup.linux("memoryPolicy"):
         from minirun.runtime import scheduling
 

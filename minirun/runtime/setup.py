@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minirun.runtime.agent import Agent
+    from minirun.runtime.apparmor import Profile
     from minirun.runtime.cgroup import Cgroup
     from minirun.runtime.container import Container
     from minirun.runtime.rootfs import Root
@@ -48,6 +49,7 @@ class Setup:
         self.filter, self.filter_flags = b"", 0
         self.memory_policy: tuple[int, bytes] | None = None
         self.agent: Agent | None = None  # of seccomp
+        self.profile: Profile | None = None  # of AppArmor
 
     def become_child(self) -> None:
         """Keep the child's end of the conversation only."""
@@ -60,6 +62,11 @@ class Setup:
         fd = self.channel.expect("tree")[1]
         assert fd is not None
         return fd
+
+    def helpers(self) -> list[int]:
+        """The file descriptors that the trampoline needs besides the one to be started by."""
+        agent = [self.agent.socket.fileno()] if self.agent else []
+        return agent + ([self.profile.proc] if self.profile else [])
 
     def tell(self) -> None:
         """Let the explainer speak, if there is one, before a step that does not return."""

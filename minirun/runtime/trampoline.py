@@ -96,21 +96,25 @@ AARCH64 = b"".join(word.to_bytes(4, "little") for word in (
     0xD4000001,       #        svc  #0                   error_fd and table follow
 ))
 NAMES = ("accept4", "close", "prctl", "setgroups", "setresgid", "setresuid", "capset",
-         "seccomp", "execve", "fcntl", "clone", "setsid", "ioctl", "recvfrom", "sendto", "sendmsg")
+         "seccomp", "execve", "fcntl", "clone", "setsid", "ioctl", "recvfrom", "sendto", "sendmsg",
+         "openat", "write")
 MACHINES = {  # uname -m: (code, e_machine of ELF, the numbers of NAMES)
-    "x86_64": (X86_64, 62, (288, 3, 157, 116, 119, 117, 126, 317, 59, 72, 56, 112, 16, 45, 44, 46)),
+    "x86_64": (X86_64, 62, (288, 3, 157, 116, 119, 117, 126, 317, 59, 72, 56, 112, 16, 45, 44, 46,
+                    257, 1)),
     "aarch64": (AARCH64, 183, (242, 57, 167, 159, 149, 147, 91, 277, 221, 25, 220, 157, 29, 207,
-                        206, 211)),
+                        206, 211, 56, 64)),
 }
 # fmt: on
 
 
+MACHINE = os.uname().machine  # before personality(2) makes it another's
+
+
 def machine() -> tuple[bytes, int, dict[str, int]]:
     """The code, the ELF machine and the system call numbers of the machine we run on."""
-    name = os.uname().machine
-    if name not in MACHINES:
-        raise StepError(f"no machine code for {name}: only for {' and '.join(MACHINES)}")
-    code, elf_machine, numbers = MACHINES[name]
+    if MACHINE not in MACHINES:
+        raise StepError(f"no machine code for {MACHINE}: only for {' and '.join(MACHINES)}")
+    code, elf_machine, numbers = MACHINES[MACHINE]
     return code, elf_machine, dict(zip(NAMES, numbers, strict=True))
 
 

@@ -145,7 +145,7 @@ def test_an_agent_that_goes_away_ends_the_container(ours, socket_path):
     ours.create("sh", "-c", "echo ran")
     server.close()
     done = ours.oci("start", ours.id)
-    assert done.returncode == 125 and "sendmsg: Broken pipe" in done.stderr, done
+    assert done.returncode == 125 and "listenerPath): Broken pipe" in done.stderr, done
 
 
 def test_a_path_without_rules_that_need_it_is_ignored(bundle):
