@@ -47,10 +47,9 @@ REFUSED = {  # field: why. All others are honoured: see fields.py
     "solaris": "for another system", "windows": "for another system", "vm": "for another system",
     "zos": "for another system", "freebsd": "for another system",
     "process.commandLine": "for Windows; say process.args",
-    "process.apparmorProfile": "not supported by this version of minirun-oci",
-    "process.selinuxLabel": "not supported by this version of minirun-oci",
-    "linux.mountLabel": "not supported by this version of minirun-oci",
-    "linux.intelRdt": "not supported by minirun-oci",
+    "process.selinuxLabel": "for SELinux, which minirun-oci does not support",
+    "linux.mountLabel": "for SELinux, which minirun-oci does not support",
+    "linux.intelRdt": "for resctrl, which minirun-oci does not support",
     "linux.personality.flags": "not defined by the runtime spec yet",
 }  # fmt: skip
 
