@@ -135,8 +135,8 @@ def limit(setup: Setup) -> None:
         lend.lend(setup, message[1])
         message = receive(setup)
     setup.cgroup.apply(setup.linux("resources") or {})
-    for kind in ("prestart", "createRuntime"):
-        hooks.run(setup.spec, kind, setup.container.report("creating"))
+    for kind, status in (("prestart", "created"), ("createRuntime", "creating")):
+        hooks.run(setup.spec, kind, setup.container.report(status))
     setup.channel.send("go")
 
 

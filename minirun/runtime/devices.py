@@ -5,7 +5,7 @@ it lies (null(4), mknod(2)). An image may have put anything at these names, so w
 is accepted only if it is that very device. Which numbers a container may use at all is decided by
 its cgroup. In a user namespace mknod(2) is refused, and the host's device is bound instead.
 
-Interface: make_all, make_console, open_null.
+Interface: make_all, make_console, open_null, use_own_null.
 """
 
 from __future__ import annotations
@@ -50,6 +50,19 @@ def open_null() -> int:
     if os.fstat(fd).st_rdev != NULL:
         raise StepError("/dev/null of this machine is not the null device")
     return fd
+
+
+def use_own_null(root: Root) -> None:
+    """Where standard input, output or error is the host's /dev/null, make it the container's.
+
+    Nothing that a process holds is then from outside its mounts; CRIU, for one, asks for that.
+    """
+    for fd in (0, 1, 2):
+        if os.fstat(fd).st_rdev == NULL:
+            own = root.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            if os.fstat(own).st_rdev == NULL:
+                linux.dup2(own, fd)
+            os.close(own)
 
 
 def make_all(root: Root, spec: Spec) -> None:
@@ -134,6 +147,8 @@ def _bind(parent: int, name: str, device: dict[str, Any]) -> None:
     """The host's device of that path in the place of one of our own; its owner and mode stay."""
     tree = linux.open_tree(linux.AT_FDCWD, device["path"], linux.OPEN_TREE_CLONE)
     _check(os.fstat(tree), device, "of the host, which a user namespace gets,")
+    flags = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NOEXEC
+    linux.mount_setattr(tree, "", linux.AT_EMPTY_PATH, set=flags)
     target = file_for_mount(parent, name)
     mounts.attach(tree, target, mounts.Options())
     os.close(target)

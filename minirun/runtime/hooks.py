@@ -55,7 +55,7 @@ def _run_one(kind: str, hook: dict[str, Any], state: bytes) -> None:
         pid = os.posix_spawn(
             hook["path"],
             hook.get("args") or [hook["path"]],
-            dict(entry.split("=", 1) for entry in hook.get("env") or []),
+            _environment(hook),
             file_actions=[(os.POSIX_SPAWN_DUP2, stdin, 0)],
             setsigmask=(),
         )
@@ -67,6 +67,12 @@ def _run_one(kind: str, hook: dict[str, Any], state: bytes) -> None:
     if status:
         how = f"exited with {status}" if status > 0 else f"was killed by signal {-status}"
         raise StepError(f"{name} {how}")
+
+
+def _environment(hook: dict[str, Any]) -> dict[str, str]:
+    """The hook's ``env``; without one, even an empty one, our own, as with runc and crun."""
+    env = hook.get("env")
+    return dict(os.environ) if env is None else dict(entry.split("=", 1) for entry in env)
 
 
 def _wait(pid: int, name: str, timeout: int | None) -> int:

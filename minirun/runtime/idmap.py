@@ -10,7 +10,7 @@ the question of who may act as whom:
 - What root has lent to a user in /etc/subuid and /etc/subgid, the set-user-ID programs newuidmap(1)
   and newgidmap(1) write for them.
 
-Interface: rows, check, write, identity, become, is_root_of_machine, read, refusal.
+Interface: rows, check, own, write, identity, become, is_root_of_machine, read, refusal.
 """
 
 from __future__ import annotations
@@ -171,6 +171,14 @@ def become(uid: int, gid: int) -> None:
         linux.setresuid(uid, uid, uid)
     except PermissionError as error:  # AppArmor gives us a user namespace, but no power in it
         raise refusal(error) from error
+
+
+def own(kind: str) -> list[Row]:
+    """What a user namespace maps when config.json has no rows for it: root keeps all IDs that it
+    has, as themselves, and anybody else becomes root. So it takes powers away, and no files."""
+    if os.geteuid() == 0:
+        return [(first, first, size) for first, _, size in read(kind)]
+    return [(0, os.geteuid() if kind == "uid" else os.getegid(), 1)]
 
 
 def is_mapped(known: list[Row], number: int, size: int = 1) -> bool:

@@ -163,6 +163,7 @@ def make_devices(setup: Setup) -> None:
     """
     setup.null = devices.open_null()  # the host's: what hides other files shall not be the image's
     devices.make_all(setup.root, setup.spec)
+    devices.use_own_null(setup.root)
 
 
 def open_terminal(setup: Setup) -> None:
@@ -204,6 +205,8 @@ def protect_paths(setup: Setup) -> None:
         setup.root.make_readonly(path)
     for path in dict.fromkeys(setup.linux("maskedPaths") or []):
         setup.root.mask(path, setup.null)
+    if setup.spec["root"].get("readonly"):  # in which no working directory could be made any more
+        change_directory(setup, lambda path: setup.root.make(path, directory=True))
     setup.root.seal(root=bool(setup.spec["root"].get("readonly")))
 
 

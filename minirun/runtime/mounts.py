@@ -76,7 +76,7 @@ def parse(mount: dict[str, Any], place: str) -> Options:
         below = word[:1] == "r" and word not in ATTRIBUTES and word not in PROPAGATION
         name = word[1:] if below else word
         if word in ("bind", "rbind"):
-            options.bind, options.recursive = True, word == "rbind"
+            options.bind, options.recursive = True, options.recursive or word == "rbind"
         elif word in SPECIAL:
             options.special.add(word)
         elif name in ATTRIBUTES:
@@ -98,7 +98,10 @@ def _check(options: Options, mount: dict[str, Any], place: str) -> None:
     kind = "bind" if options.bind else mount.get("type") or ""
     wrong = [word for word in options.special if SPECIAL[word] not in ("", kind)]
     if options.bind or kind == "cgroup":
-        wrong += options.data
+        # mount(2) takes no notice of "size=64k" here, and engines send it. A word that may be a
+        # mistyped "ro" is another matter.
+        wrong += [word for word in options.data if "=" not in word]
+        options.data.clear()
     if wrong:
         raise SpecError(f"{place}.options: {printable(wrong[0])} has no meaning for a {kind} mount")
     if options.bind and not mount.get("source") and "remount" not in options.special:

@@ -88,15 +88,17 @@ def new(spec: Spec, *, user: bool) -> None:
 def maps(spec: Spec) -> dict[str, list[idmap.Row]]:
     """{"uid": rows, "gid": rows} of linux.uidMappings and linux.gidMappings"""
     return {
-        kind: idmap.rows(specs.get(spec, field) or []) for kind, field in idmap.FIELDS.items()
+        kind: idmap.rows(specs.get(spec, field) or []) or idmap.own(kind)
+        for kind, field in idmap.FIELDS.items()
     }
 
 
 def check_joined(spec: Spec) -> None:
     """A user namespace that is given by path has its maps already: config.json may repeat them."""
-    for kind, wanted in maps(spec).items():
+    for kind, field in idmap.FIELDS.items():
+        wanted = idmap.rows(specs.get(spec, field) or [])
         if wanted and sorted(wanted) != sorted(idmap.read(kind)):
-            raise SpecError(f"{idmap.FIELDS[kind]}: not those of the user namespace that is joined")
+            raise SpecError(f"{field}: not those of the user namespace that is joined")
 
 
 def set_time_offsets(spec: Spec) -> None:

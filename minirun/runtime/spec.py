@@ -144,20 +144,24 @@ def _check_namespaces(spec: Spec) -> None:
     if "user" in listed and "mount" not in listed:
         raise SpecError("linux.namespaces: user without mount: the mounts are not its root's")
     maps = get(spec, "linux.uidMappings"), get(spec, "linux.gidMappings")
-    if is_new(spec, "user") and not all(maps):
-        raise SpecError("linux.uidMappings, linux.gidMappings: a new user namespace needs both")
     for field, mappings in zip(FIELDS.values(), maps, strict=True):
         check_mappings(mappings or [], field)
     if "user" not in listed and any(maps):
         raise SpecError("linux.uidMappings: has no meaning without a user namespace")
-    for field, kind in (("hostname", "uts"), ("domainname", "uts"), ("linux.timeOffsets", "time")):
-        if get(spec, field) and not is_new(spec, kind):
-            raise SpecError(f"{field}: would change the host's; it needs a new {kind} namespace")
+    if any(maps) and not all(maps):
+        raise SpecError("linux.uidMappings, linux.gidMappings: one needs the other")
+    for field in ("hostname", "domainname"):
+        if get(spec, field) and "uts" not in listed:
+            raise SpecError(f"{field}: would change the host's; it needs a uts namespace")
+    if get(spec, "linux.timeOffsets") and not is_new(spec, "time"):
+        raise SpecError("linux.timeOffsets: can be set in a new time namespace only")
 
 
 def _check_sysctls(spec: Spec) -> None:
-    for name in get(spec, "linux.sysctl") or {}:
+    for name, value in (get(spec, "linux.sysctl") or {}).items():
         dotted = name.replace("/", ".")
+        if dotted == "kernel.domainname" and value != (spec.get("domainname") or value):
+            raise SpecError("linux.sysctl: kernel.domainname is another than domainname")
         kind = next((kind for prefix, kind in SYSCTLS if is_below(dotted, prefix)), None)
         if kind is None or ".." in dotted:
             raise SpecError(f"linux.sysctl: {printable(name)} is not a container's to change")

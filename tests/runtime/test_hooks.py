@@ -29,7 +29,7 @@ def test_order_and_states(ours):
     assert [kind for kind, _ in lines] == list(KINDS)
     states = {kind: json.loads(state) for kind, state in lines}
     assert {kind: states[kind]["status"] for kind in KINDS} == {
-        "prestart": "creating", "createRuntime": "creating", "createContainer": "creating",
+        "prestart": "created", "createRuntime": "creating", "createContainer": "creating",
         "startContainer": "created", "poststart": "running", "poststop": "stopped",
     }  # fmt: skip
     for kind in KINDS[:5]:
@@ -88,3 +88,16 @@ def test_mounts_of_a_hook_are_seen_inside(ours):
 def test_a_hook_that_is_not_there(ours):
     ours.config["hooks"] = {"prestart": [{"path": "/no/such/hook"}]}
     assert "/no/such/hook cannot be run" in ours.refused("true")
+
+
+def test_a_hook_without_env_has_ours_and_with_an_empty_one_none(ours, tmp_path, monkeypatch):
+    monkeypatch.setenv("MARK", "of the caller")
+    seen = {}
+    for name, env in (("ours", None), ("none", [])):
+        hook = {"path": "/bin/sh", "args": ["sh", "-c", f'echo "$MARK" > {tmp_path}/{name}']}
+        hook |= {} if env is None else {"env": env}
+        seen.setdefault("prestart", []).append(hook)
+    ours.config["hooks"] = seen
+    assert ours.run("true").returncode == 0
+    assert (tmp_path / "ours").read_text() == "of the caller\n"
+    assert (tmp_path / "none").read_text() == "\n"

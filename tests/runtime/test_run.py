@@ -349,3 +349,18 @@ def test_volume(bundle, tmp_path):
 def test_many_runs_leave_nothing(ours, residue):
     for _ in range(20):
         assert ours.run("true").returncode == 0
+
+
+def test_a_working_directory_is_made_in_a_root_that_is_read_only_later(bundle):
+    bundle.config["root"]["readonly"] = True
+    bundle.process["cwd"] = "/made/here"
+    assert bundle.sh("pwd; touch /x 2>/dev/null || echo read-only") == "/made/here\nread-only\n"
+
+
+def test_a_user_namespace_without_mappings_keeps_ids_and_takes_powers_of_the_host(ours):
+    """linux.uidMappings is optional; nothing is said of what its absence means."""
+    ours.linux["namespaces"].append({"type": "user"})
+    assert ours.sh("cat /proc/self/uid_map; stat -c %u /etc/passwd").split() == [
+        "0", "0", "4294967295", "0"
+    ]  # fmt: skip
+    assert "not permitted" in ours.run("sh", "-c", "hostname x; mknod /x c 1 3").stderr
