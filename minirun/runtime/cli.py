@@ -33,6 +33,7 @@ GLOBAL: tuple[Option, ...] = (
     (("--systemd-cgroup",), "", "let systemd make the cgroups"),
     (("--cgroup-manager",), "NAME", "who makes the cgroups: cgroupfs or systemd (cgroupfs)"),
     (("--rootless",), "WORD", "do without cgroups that are not ours: true, false or auto (auto)"),
+    (("--criu",), "PROGRAM", "the CRIU that checkpoint and restore use (criu)"),
     (("--explain",), "[=json]", "tell each step with its system calls; json is for programs"),
     HELP,
     (("-v", "--version"), "", "show the version"),

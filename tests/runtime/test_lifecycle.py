@@ -90,17 +90,6 @@ def test_edits_of_the_config_after_create_change_nothing(bundle):
     assert (bundle.rootfs / "tmp/x").read_text() == "right\n"
 
 
-@pytest.mark.parametrize("name", ["../x", ".", "..", "a/b", "-x", "a b", "a\n", "x" * 300, "", "ä"])
-def test_ids_that_are_no_names_are_refused(ours, name):
-    """RT37"""
-    ours.write()
-    for verb in (["run", "--"], ["create", "--"], ["delete", "-f", "--"], ["state", "--"]):
-        done = ours.oci(*verb, name)
-        assert done.returncode == 125, done
-        assert "invalid container ID" in done.stderr
-    assert ours.listed() == []
-
-
 def test_an_id_is_taken_once(bundle):
     bundle.create("sleep", "60")
     assert bundle.oci("run", bundle.id).returncode != 0
@@ -147,28 +136,6 @@ def test_unknown_containers(bundle):
         done = bundle.oci(*words, "nobody")
         assert done.returncode != 0
         assert "does not exist" in done.stderr or bundle.runtime == "crun"
-
-
-def test_commands_and_options_that_do_not_exist(ours):
-    for words in (["fly"], ["run", "--fly", "x"], ["run"], ["state", "a", "b"], ["--log"],
-                  ["kill", "x", "NOSIGNAL"], ["--explain=yes", "state", "x"]):  # fmt: skip
-        done = ours.oci(*words)
-        assert (done.returncode, done.stderr[:7]) == (125, "error: "), done
-
-
-def test_help_and_version(ours):
-    assert "run" in ours.oci("--help", check=True).stdout
-    assert "--bundle" in ours.oci("run", "--help", check=True).stdout
-    assert ours.oci("--version", check=True).stdout.startswith("minirun-oci version ")
-
-
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_errors_go_to_the_log(ours, form):
-    ours.oci("--log", "log", "--log-format", form, "state", "nobody")
-    line = (ours.directory / "log").read_text()
-    assert "does not exist" in line
-    if form == "json":
-        assert json.loads(line)["level"] == "error"
 
 
 def test_a_pid_of_another_process_is_never_killed(ours):
