@@ -23,7 +23,7 @@ CMD ["cat", "/note"]
 
 
 @pytest.fixture(scope="module")
-def buildah(tmp_path_factory):
+def buildah(tmp_path_factory, tidy_module):
     require("conmon", "buildah")
     directory = tmp_path_factory.mktemp("buildah")
     (directory / "containers.conf").write_text('[containers]\ndefault_ulimits = []\n')

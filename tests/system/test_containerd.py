@@ -40,7 +40,7 @@ class Ctr:
 
 
 @pytest.fixture(scope="module")
-def ctr(tmp_path_factory, oci_runtime):
+def ctr(tmp_path_factory, oci_runtime, tidy_module):
     directory = tmp_path_factory.mktemp("containerd")
     with other_runtimes(), private_network() as enter:
         with containerd_in(directory, within=enter) as engine:

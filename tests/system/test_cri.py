@@ -22,7 +22,7 @@ OWN_PROCESSES = {"namespace_options": {"pid": "CONTAINER"}}  # what the kubelet 
 
 
 @pytest.fixture(scope="module")
-def cri(tmp_path_factory, oci_runtime):
+def cri(tmp_path_factory, oci_runtime, tidy_module):
     directory = tmp_path_factory.mktemp("cri")
     with other_runtimes(), private_network() as enter:
         with containerd(directory, within=enter, kubernetes=oci_runtime) as engine:

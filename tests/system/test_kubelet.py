@@ -82,7 +82,7 @@ def wait_for(condition):
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory, oci_runtime):
+def node(tmp_path_factory, oci_runtime, tidy_module):
     kubernetes.program()
     directory, before = tmp_path_factory.mktemp("node"), sysctls()
     with other_runtimes(), private_network() as enter:

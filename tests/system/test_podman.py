@@ -20,7 +20,7 @@ SUBORDINATE = "containers:200000:100000\n"  # where --userns=auto takes its IDs 
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory, oci_runtime):
+def podman(tmp_path_factory, oci_runtime, tidy_module):
     directory = tmp_path_factory.mktemp("podman")
     with other_runtimes(), private_network() as enter, podman_in(directory, within=enter) as engine:
         engine.load(images.layout("busybox"), IMAGE)
