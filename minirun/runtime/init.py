@@ -55,10 +55,8 @@ def join_namespaces(setup: Setup) -> None:
         namespaces.new(setup.spec, user=True)
         setup.channel.send("maps")
         setup.channel.expect("go")
-    uid, gid, setup.may_set_groups = idmap.identity(setup.process)
     if "user" in specs.namespaces(setup.spec):
         namespaces.check_joined(setup.spec)
-        idmap.become(uid, gid)
 
 
 def new_namespaces(setup: Setup) -> None:
@@ -73,6 +71,9 @@ def new_namespaces(setup: Setup) -> None:
         setup.outside = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         linux.unshare(linux.CLONE_NEWNS)
     namespaces.set_time_offsets(setup.spec)
+    uid, gid, setup.may_set_groups = idmap.identity(setup.process)
+    if "user" in specs.namespaces(setup.spec):  # last: our files in /proc are not that user's
+        idmap.become(uid, gid)
 
 
 def fork_init(setup: Setup) -> None:
