@@ -116,7 +116,7 @@ def mapping(item: Check) -> Check:
     return check
 
 
-def record(required: str = "", **fields: Check) -> Check:
+def record(required: str = "", /, **fields: Check) -> Check:
     """An object of these fields. A name that is a word of Python is written with a ``_`` behind."""
     names = {name.rstrip("_"): check for name, check in fields.items()}
     needed = required.split()
