@@ -64,6 +64,12 @@ def wait_for(condition, seconds=10):
         time.sleep(0.05)
 
 
+def grows(path, seconds=0.2):
+    before = path.stat().st_size if path.exists() else 0
+    time.sleep(seconds)
+    return path.exists() and path.stat().st_size > before
+
+
 def test_run(ctr):
     done = ctr.run(IMAGE, "r1", "sh", "-c", "echo out; echo err >&2; exit 7")
     assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
@@ -134,11 +140,18 @@ def test_ps_lists_what_exec_started_too(ctr, task):
     assert any("e4" in row for row in rows)
 
 
-def test_pause_and_resume(ctr, task):
-    ctr("tasks", "pause", task)
-    assert ctr.status(task) == "PAUSED"
-    ctr("tasks", "resume", task)
-    assert ctr.status(task) == "RUNNING"
+def test_pause_and_resume(ctr, tmp_path):
+    mount = f"type=bind,src={tmp_path},dst=/tmp,options=rbind:rw"
+    ctr("run", "--detach", *ctr.binary, "--mount", mount, IMAGE, "p1", "sh", "-c",
+        "while sleep 0.01; do echo tick >> /tmp/ticks; done")
+    wait_for(lambda: grows(tmp_path / "ticks"))
+    ctr("tasks", "pause", "p1")
+    assert ctr.status("p1") == "PAUSED"
+    assert not grows(tmp_path / "ticks")
+    ctr("tasks", "resume", "p1")
+    wait_for(lambda: grows(tmp_path / "ticks"))
+    ctr("tasks", "delete", "--force", "p1")
+    ctr("containers", "delete", "p1")
 
 
 def test_metrics(ctr, task):
