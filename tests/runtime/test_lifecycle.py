@@ -101,6 +101,29 @@ def test_pid_file(bundle):
     assert int((bundle.directory / "pid").read_text()) == bundle.pid()
 
 
+def test_pidfd_socket(ours):
+    """runc 1.2: the first process as a file descriptor, whose number nobody can take."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(ours.directory / "socket"))
+        listener.listen()
+        listener.settimeout(10)
+        ours.create("sleep", "60", options=("--pidfd-socket", "socket"))
+        connection, _ = listener.accept()
+        with connection:
+            _, (pidfd,), _, _ = socket.recv_fds(connection, 100, 1)
+    facts = Path(f"/proc/self/fdinfo/{pidfd}").read_text()
+    assert f"Pid:\t{ours.pid()}\n" in facts
+    os.close(pidfd)
+
+
+@pytest.mark.parametrize("option", ["--pid-file", "--pidfd-socket"])
+def test_who_cannot_be_told_of_the_process_gets_no_container(ours, option):
+    ours.process["args"] = ["sleep", "60"]
+    ours.write()
+    assert ours.oci("create", option, "/nowhere/x", ours.id).returncode == 125
+    assert ours.listed() == []
+
+
 def test_detached_run(bundle):
     bundle.run("sleep", "60", options=("--detach",))
     assert bundle.state()["status"] == "running"
@@ -149,6 +172,55 @@ def test_a_pid_of_another_process_is_never_killed(ours):
         path.write_text(json.dumps(state | {"pid": victim.pid}))
         assert ours.oci("kill", ours.id, "KILL").returncode == 125
         ours.oci("delete", "--force", ours.id, check=True)
+        assert victim.poll() is None
+    finally:
+        victim.kill()
+        victim.wait()
+
+
+def test_a_caller_that_is_killed_takes_no_container_along(bundle):
+    """CR10: it runs on, its state says so, and it can be deleted."""
+    bundle.process["args"] = ["sleep", "60"]
+    bundle.write()
+    with open(os.devnull, "w") as null:
+        caller = subprocess.Popen(
+            bundle.arguments("run", bundle.id), cwd=bundle.directory, stdout=null, stderr=null,
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    deadline = time.monotonic() + 5
+    while not bundle.listed() or bundle.oci("state", bundle.id).returncode:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    bundle.wait_for("running")
+    os.killpg(caller.pid, signal.SIGKILL)
+    caller.wait()
+    time.sleep(0.1)
+    assert bundle.state()["status"] == "running"
+    bundle.oci("kill", bundle.id, "KILL", check=True)
+    bundle.wait_for("stopped")
+    bundle.oci("delete", bundle.id, check=True)
+
+
+def test_a_reboot_leaves_containers_that_have_stopped(ours):
+    """CR13: where --root outlives one. The pid is another's now, the cgroup is gone."""
+    ours.run("sleep", "60", options=("--detach",))
+    saved = {name: (ours.state_root / ours.id / name).read_bytes()
+             for name in ("config.json", "state.json", "process.json")}  # fmt: skip
+    ours.oci("delete", "--force", ours.id, check=True)
+    directory = ours.state_root / ours.id
+    directory.mkdir(mode=0o700)
+    for name, data in saved.items():
+        (directory / name).write_bytes(data)
+    victim = subprocess.Popen(["sleep", "60"])
+    process = json.loads(saved["process.json"])
+    (directory / "process.json").write_text(json.dumps(process | {"pid": victim.pid}))
+    try:
+        assert ours.state()["status"] == "stopped"
+        for words in (["kill"], ["pause"], ["exec"], ["update", "--pids-limit", "5"], ["start"]):
+            more = ["true"] if words == ["exec"] else []
+            assert ours.oci(*words, ours.id, *more).returncode == 125
+        ours.oci("kill", "--all", ours.id, "KILL", check=True)
+        ours.oci("delete", ours.id, check=True)
         assert victim.poll() is None
     finally:
         victim.kill()

@@ -45,7 +45,7 @@ def run(options: Values, container_id: str) -> int:
     container = setup.container
     try:
         _restore(options, setup)
-        handover.announce(options, container.state["pid"])
+        handover.announce(options, setup.pid)
     except BaseException:
         ending.destroy(container)
         raise
@@ -86,8 +86,8 @@ def _restore(options: Values, setup: Setup) -> None:
     finally:
         os.rmdir(root)
     with open(pid_file) as file:
-        pid = int(file.read())
-    container.record("process.json", {"pid": pid, "startTime": start_time(pid)})
+        setup.pid = int(file.read())
+    container.record("process.json", {"pid": setup.pid, "startTime": start_time(setup.pid)})
 
 
 def _mount_root(rootfs: str, root: str) -> None:
