@@ -47,6 +47,10 @@ def _tree(setup: Setup, index: int) -> int:
     options = mounts.parse(mount, place)
     init = setup.container.state["pid"]
     mapped = options.special & {"idmap", "ridmap"}
+    source = errors.printable(mount["source"])
+    if os.geteuid():  # an ordinary user can do no more than root of their container
+        what = "an ID-mapped mount is root's to make" if mapped else "Permission denied"
+        raise errors.StepError(f"{place}.source: {source}: {what}")
     namespace = _user_namespace(mount, init) if mapped else -1
     fd = os.open(f"/proc/{init}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     linux.setns(fd, linux.CLONE_NEWNS)
@@ -57,7 +61,6 @@ def _tree(setup: Setup, index: int) -> int:
             linux.mount_setattr(tree, "", flags, set=linux.MOUNT_ATTR_IDMAP, userns_fd=namespace)
         except OSError as error:
             why = "its file system has no ID-mapped mounts" * (error.errno == EINVAL)
-            source = errors.printable(mount["source"])
             raise errors.StepError(
                 f"{place}.options: idmap: {source}: {why or error.strerror}"
             ) from error

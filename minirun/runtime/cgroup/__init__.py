@@ -17,7 +17,7 @@ written to is decided by the pure twins v1.py and v2.py, and by devices.py (limi
 from __future__ import annotations
 
 import os
-from errno import EBUSY, ENODEV, ENOENT, ENOTEMPTY
+from errno import EACCES, EBUSY, ENODEV, ENOENT, ENOTEMPTY, EPERM, EROFS
 
 from minirun import linux
 from minirun.errors import SpecError, StateError
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 PARENT = "/minirun"
 """Containers whose config.json names no cgroup get one below this one, which goes with the last."""
+
+# Others use it, removed it, or it is somebody else's.
+NOT_OURS_TO_REMOVE = (EBUSY, ENOTEMPTY, ENOENT, EACCES, EPERM, EROFS)
 
 
 def prepare(
@@ -237,9 +240,5 @@ class Cgroup:
                 try:
                     os.rmdir(parent)
                 except OSError as error:
-                    if error.errno not in (
-                        EBUSY,
-                        ENOENT,
-                        ENOTEMPTY,
-                    ):  # others use it, or removed it
+                    if error.errno not in NOT_OURS_TO_REMOVE:
                         raise
