@@ -5,7 +5,6 @@ A shim stands above each container and calls the runtime with --root, --log and 
 
 import json
 import re
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,6 +14,7 @@ from tests.components import private_network
 from tests.daemons import containerd as containerd_in
 from tests.daemons import other_runtimes
 from tests.screen import Screen
+from tests.waiting import grows, wait_for
 
 IMAGE = "docker.io/library/busybox:test"
 CGROUPS = ("--mount", "type=cgroup,src=cgroup,dst=/cg,options=ro")
@@ -55,19 +55,6 @@ def task(ctr):
     yield "t1"
     ctr("tasks", "delete", "--force", "t1")
     ctr("containers", "delete", "t1")
-
-
-def wait_for(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def grows(path, seconds=0.2):
-    before = path.stat().st_size if path.exists() else 0
-    time.sleep(seconds)
-    return path.exists() and path.stat().st_size > before
 
 
 def test_run(ctr):

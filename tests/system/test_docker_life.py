@@ -13,7 +13,9 @@ import pytest
 from tests import images
 from tests.components import private_network, require
 from tests.daemons import dockerd, other_runtimes
+from tests.residue import CGROUPS
 from tests.screen import Screen
+from tests.waiting import wait_for
 
 ALONE = ("--network", "none")
 # a shell that says which signals it gets, and ends at TERM
@@ -23,13 +25,6 @@ LISTENER = "trap 'echo USR1' USR1; trap 'echo TERM; exit 7' TERM; echo ready; " 
 
 def inspect(docker, container, template):
     return docker("inspect", "--format", template, container).strip()
-
-
-def wait_for(condition, seconds=15):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -136,15 +131,15 @@ def test_restart_start_and_files_that_stay(docker, box):
     docker("exec", box, "test", "-e", "/kept")
 
 
-def test_remove_by_force(docker, start, tmp_path):
+def test_remove_by_force(docker, start):
     container = start(*ALONE, "busybox", "sleep", "1000")
+    assert list(CGROUPS.glob(f"*/docker/{container}")) or (CGROUPS / "docker" / container).exists()
     pid = inspect(docker, container, "{{.State.Pid}}")
     docker("rm", "--force", container)
     inside = subprocess.run([*docker.within, "test", "-e", f"/proc/{pid}"], check=False)
     assert inside.returncode == 1
-    left = subprocess.run(["find", "/sys/fs/cgroup", "-name", container], check=True,
-                          capture_output=True, text=True).stdout
-    assert left == ""
+    assert not list(CGROUPS.glob(f"*/docker/{container}"))
+    assert not (CGROUPS / "docker" / container).exists()
 
 
 def test_a_restart_policy(docker, start):

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 
 import pytest
 
@@ -10,6 +9,7 @@ from tests import images
 from tests.components import require
 from tests.daemons import other_runtimes
 from tests.images import run
+from tests.waiting import wait_for
 
 OTHERS = ("runc", "crun")
 
@@ -73,13 +73,6 @@ def test_the_steps_of_create_and_start(minirun, tmp_path, residue):
     wait_for(lambda: status() == "stopped")
     assert minirun.oci("delete", "c1").returncode == 0
     assert minirun.oci("state", "c1").returncode != 0
-
-
-def wait_for(condition, seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_unpack_gives_what_gnu_tar_gives(minirun, tmp_path):

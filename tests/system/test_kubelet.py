@@ -1,7 +1,6 @@
 """A pod of a real kubelet: containerd below it, and our runtime as BinaryName below that."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from tests import images, kubernetes
 from tests.components import private_network
 from tests.daemons import Engine, containerd, other_runtimes
 from tests.images import run
+from tests.waiting import wait_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -18,7 +18,6 @@ pytestmark = [
 ]
 IMAGE = "docker.io/library/busybox:test"
 MEMORY = "/sys/fs/cgroup/memory/memory.limit_in_bytes"
-PATIENCE = 60  # seconds
 
 
 def container(name, line, **more):
@@ -71,14 +70,6 @@ class Node:
         """What a container has said, without the time and the stream in front of each line."""
         said = run(*self.within, "sh", "-c", f"cat /var/log/pods/default_web-node_*/{name}/*.log")
         return [line.split(" ", 3)[3] for line in said.splitlines()]
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not (answer := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    return answer
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ and --log, and reads standard error. Rootless podman is in test_podman_rootless.
 """
 
 import json
-import time
 
 import pytest
 
@@ -14,6 +13,7 @@ from tests.components import private_network
 from tests.daemons import Engine, other_runtimes
 from tests.daemons import podman as podman_in
 from tests.screen import Screen
+from tests.waiting import grows, wait_for
 
 IMAGE = "busybox:test"
 SUBORDINATE = "containers:200000:100000\n"  # where --userns=auto takes its IDs from, subuid(5)
@@ -44,19 +44,6 @@ def run(podman, *words):
     done = podman.attempt("run", "--rm", "--network", "none", *words)
     assert done.stderr == "", done.stderr
     return done.returncode, done.stdout
-
-
-def wait_for(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def grows(path, seconds=0.2):
-    before = path.stat().st_size if path.exists() else 0
-    time.sleep(seconds)
-    return path.exists() and path.stat().st_size > before
 
 
 # --- podman run -------------------------------------------------------------------------------

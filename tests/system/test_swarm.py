@@ -6,7 +6,6 @@ kernel: ports are published in mode host, or not at all.
 
 import os
 import subprocess
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tests import images
 from tests.components import private_network
 from tests.daemons import dockerd, other_runtimes
 from tests.images import run
+from tests.waiting import wait_for
 
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 
@@ -61,14 +61,6 @@ def form_swarm(manager, worker):
     manager("swarm", "init", "--advertise-addr", first)
     token = manager("swarm", "join-token", "--quiet", "worker").strip()
     worker("swarm", "join", "--advertise-addr", second, "--token", token, f"{first}:2377")
-
-
-def wait_for(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not (said := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return said
 
 
 def running(engine, service="web"):
