@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from minirun import errors, linux
+from minirun import errors
 from minirun.runtime.container import write_whole
 
 TYPE_CHECKING = False
@@ -60,4 +60,6 @@ def announce(options: Values, pid: int) -> None:
         terminal.send_master(options["pidfd-socket"], pidfd, "pidfd")
         os.close(pidfd)
     if options.get("no-subreaper"):
+        from minirun import linux
+
         linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 0)

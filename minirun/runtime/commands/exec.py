@@ -33,6 +33,7 @@ OPTIONS: tuple[Option, ...] = (
     (("--preserve-fds",), "N", "how many file descriptors above 2 the command gets"),
     (("--pid-file",), "FILE", "write the process ID to this file"),
     (("--console-socket",), "PATH", "send the terminal's master to this socket"),
+    (("--pidfd-socket",), "PATH", "send a pidfd of the process to this socket"),
     (("-d", "--detach"), "", "return when the command has been started"),
 )
 ARGUMENTS = ("ID", "[COMMAND…]")
