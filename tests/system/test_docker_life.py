@@ -133,13 +133,16 @@ def test_restart_start_and_files_that_stay(docker, box):
 
 def test_remove_by_force(docker, start):
     container = start(*ALONE, "busybox", "sleep", "1000")
-    assert list(CGROUPS.glob(f"*/docker/{container}")) or (CGROUPS / "docker" / container).exists()
+    assert cgroups(container)
     pid = inspect(docker, container, "{{.State.Pid}}")
     docker("rm", "--force", container)
     inside = subprocess.run([*docker.within, "test", "-e", f"/proc/{pid}"], check=False)
     assert inside.returncode == 1
-    assert not list(CGROUPS.glob(f"*/docker/{container}"))
-    assert not (CGROUPS / "docker" / container).exists()
+    assert not cgroups(container)
+
+
+def cgroups(container):
+    return [path for tree in (".", "*") for path in CGROUPS.glob(f"{tree}/docker/{container}")]
 
 
 def test_a_restart_policy(docker, start):
@@ -174,6 +177,7 @@ def test_pause(docker, start):
     docker("rm", "--force", container)
 
 
+@pytest.mark.skipif(not (CGROUPS / "memory").exists(), reason="reads files of cgroup v1")
 def test_update(docker, start):
     container = start(*ALONE, "--memory", "64m", "--memory-swap", "64m", "--init",
                       "busybox", "sleep", "100")

@@ -94,7 +94,8 @@ def test_a_service_is_scaled_updated_drained_and_removed(nodes):
     assert min(count()) >= 8
     mine = running(manager)
     assert inspect(manager, "{{.HostConfig.Runtime}}", *mine) == {"minirun"}
-    look = "cat /run/secrets/password /etc/motd /sys/fs/cgroup/memory/memory.limit_in_bytes; " \
+    look = "cat /run/secrets/password /etc/motd; " \
+           "cd /sys/fs/cgroup; cat memory.max || cat memory/memory.limit_in_bytes; " \
            "stat -c %a /etc/motd; hostname; stat -f -c %T /scratch /run/secrets/password"
     said = manager("exec", mine[0], "sh", "-c", look).split()
     assert said[:4] == ["s3cretwelcome", "33554432", "400", said[3]]
