@@ -70,6 +70,14 @@ def test_working_directories_stay_inside(bundle, tmp_path, path):
         assert done.returncode == 125
 
 
+@pytest.mark.slow
+def test_no_descriptor_leads_out(ours):
+    """RT03: any number that a file descriptor may have."""
+    for number in range(3, 1024):
+        ours.process["cwd"] = f"/proc/self/fd/{number}"
+        assert ours.run("true").returncode == 125, number
+
+
 @pytest.mark.parametrize("number", range(3, 16))
 def test_commands_are_looked_for_inside(bundle, number):
     """RT06: args[0] through a file descriptor of the runtime's."""

@@ -177,6 +177,59 @@ def test_masked_and_readonly_paths(bundle):
     assert shown.split() == ["0", "0", "1", "1", "1"]
 
 
+# What a container may do to a path: $p is the path, each must fail with an error of its own.
+ATTACKS = {
+    "write": "echo x > $p", "append": "echo x >> $p", "make": "touch $p/x", "remove": "rm -rf $p",
+    "umount": "umount $p", "umount -l": "umount -l $p", "move": "mv $p /tmp/moved",
+    "remount": "mount -o remount,bind,rw $p", "mode": "chmod 777 $p", "over": "mount -t tmpfs x $p",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("readonly", [True, False])
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attacks_on_protected_paths(bundle, attack, readonly):
+    """RT39: masked paths stay empty, read-only ones stay so, of /proc as of the image's."""
+    bundle.config["root"]["readonly"] = readonly
+    for name, content in (("secret/key", "key"), ("hidden", "hidden"), ("fixed/file", "fixed")):
+        (bundle.rootfs / "srv" / name).parent.mkdir(parents=True, exist_ok=True)
+        (bundle.rootfs / "srv" / name).write_text(content)
+    masked = ["/proc/keys", "/proc/acpi", "/sys/firmware", "/srv/secret", "/srv/hidden"]
+    fixed = ["/proc/sys", "/proc/sysrq-trigger", "/srv/fixed"]
+    bundle.linux["maskedPaths"], bundle.linux["readonlyPaths"] = masked, fixed
+    shown = bundle.sh(
+        f"for p in {' '.join(masked)} {' '.join(fixed)} /proc/sys/kernel/hostname /srv/fixed/file;"
+        f"do ( {ATTACKS[attack]} ) > /dev/null 2>&1 || true; done;"
+        "cat /proc/keys /srv/hidden; ls /proc/acpi /sys/firmware /srv/secret | grep -v :;"
+        "cat /srv/fixed/file; echo; for p in /proc/sys/kernel/hostname /srv/fixed/new; do"
+        " ( echo x > $p ) 2>&1 | grep -c 'Read-only'; done"
+    )
+    assert shown.split() == ["fixed", "1", "1"]
+    assert (bundle.rootfs / "srv/fixed/file").read_text() == "fixed"
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "fifo", "socket", "device", "link"])
+def test_paths_of_all_kinds_are_masked(bundle, kind):
+    """RT40: what is no directory becomes the null device; a link hides what it leads to."""
+    place = bundle.rootfs / "srv/it"
+    place.parent.mkdir()
+    target = place.with_name("target") if kind == "link" else place
+    match kind:
+        case "directory":
+            target.mkdir()
+            (target / "file").write_text("secret")
+        case "file" | "link":
+            target.write_text("secret")
+        case _:
+            types = {"fifo": stat.S_IFIFO, "socket": stat.S_IFSOCK, "device": stat.S_IFCHR}
+            os.mknod(target, types[kind] | 0o600, os.makedev(1, 5) if kind == "device" else 0)
+    if kind == "link":
+        place.symlink_to("target")
+    bundle.linux["maskedPaths"] = ["/srv/it"]
+    shown = bundle.sh(f"if [ -d /srv/it ]; then ls /srv/it; else cat /srv/{target.name};"
+                      f"stat -c %t:%T /srv/{target.name}; fi")  # fmt: skip
+    assert shown == ("" if kind == "directory" else "1:3\n")
+
+
 def test_masked_links_are_resolved_inside(bundle, outside):
     """RT40"""
     (bundle.rootfs / "link").symlink_to(outside / "file")
