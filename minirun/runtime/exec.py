@@ -36,7 +36,7 @@ import os
 from minirun import errors, linux
 from minirun.runtime import failure, idmap, namespaces, signals, sync, trampoline
 from minirun.runtime import spec as specs
-from minirun.runtime.execute import become, close_on_exec, find_command
+from minirun.runtime.execute import become, close_on_exec, find_command, say_ready
 from minirun.runtime.process import (
     begin_session,
     borrow_from_host,
@@ -44,7 +44,7 @@ from minirun.runtime.process import (
     change_directory,
     live,
     prioritise,
-    receive,
+    receive_ready,
     set_limits,
     set_oom_score,
 )
@@ -95,7 +95,7 @@ def await_command(setup: Setup) -> None:
     man:    prlimit(2), getrlimit(2)
     """
     try:
-        _await_command(setup, suspicion=receive(setup)[1])
+        _await_command(setup, suspicion=receive_ready(setup))
     except BaseException:
         setup.channel.close()  # who waits for "go" ends with that
         if setup.pid:
@@ -215,7 +215,7 @@ def become_command(setup: Setup) -> None:
     shell:  setpriv --bounding-set -all --no-new-privs --reuid 1000 --regid 1000 --clear-groups CMD
     man:    clone(2), capabilities(7), seccomp(2), execve(2)
     """
-    setup.channel.send("ready", setup.suspicion, fd=setup.master)
+    say_ready(setup, setup.master)
     error_fd = 3 + setup.preserved
     wait: list[Call] = [
         ("recvfrom", error_fd, 0, 0, 0, 0),  # returns at the end of file, too: our parent is dead

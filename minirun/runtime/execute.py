@@ -12,7 +12,7 @@ import os
 import stat
 
 from minirun import linux
-from minirun.runtime import command, hooks, powers, trampoline
+from minirun.runtime import capabilities, command, hooks, powers, trampoline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,10 +49,16 @@ def execute(setup: Setup) -> None:
     door = 3 + setup.preserved
     if (setup.spec.get("hooks") or {}).get("startContainer"):
         become(setup, _wait_for_start(setup), [close_on_exec(door)], [], door)
-    setup.channel.send("ready", setup.suspicion)
+    say_ready(setup)
     # accept(2) takes the lowest free number, which is the one after those that we keep.
     calls: list[trampoline.Call] = [("accept4", door, 0, 0, os.O_CLOEXEC), close_on_exec(door)]
     become(setup, setup.listener.fileno(), calls, [], door + 1 + len(setup.helpers()))
+
+
+def say_ready(setup: Setup, master: int | None = None) -> None:
+    """Tell the parent that only the command is left to do, and what it will have to do without."""
+    _, ungranted = capabilities.granted(setup.process.get("capabilities") or {})
+    setup.channel.send("ready", setup.suspicion, ungranted, fd=master)
 
 
 def close_on_exec(fd: int) -> trampoline.Call:
@@ -123,7 +129,7 @@ def _own_standard_streams(uid: int, terminal: bool) -> None:
 
 def _wait_for_start(setup: Setup) -> int:
     """Wait here, not in the trampoline, and run the startContainer hooks; the connection's fd."""
-    setup.channel.send("ready", setup.suspicion)
+    say_ready(setup)
     connection, _ = setup.listener._accept()  # type: ignore[attr-defined]
     setup.listener.close()
     setup.channel.move(connection)  # from now on "start" is whom to tell

@@ -30,10 +30,13 @@ def error(failure: errors.Error) -> None:
 
 
 def warn(failures: Iterable[errors.Error]) -> None:
-    """Tell of what went wrong without stopping us."""
+    """Tell of what went wrong without stopping us: in the file, or else on standard error, which
+    for callers with a file is the container's."""
     for failure in failures:
-        _record("warning", failure.message)
-        sys.stderr.write(f"warning: {failure.message}\n")
+        if _path:
+            _record("warning", failure.message)
+        else:
+            sys.stderr.write(f"warning: {failure.message}\n")
 
 
 def _record(level: str, message: str) -> None:

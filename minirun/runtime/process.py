@@ -3,7 +3,7 @@
 It takes two: the parent, who stays outside, and the child, whose life is to take steps. These
 functions and steps are used by both (create.py and init.py, exec.py), with those of execute.py.
 
-Interface: receive, set_limits, prioritise (parent); live, change_directory, and steps (child).
+Interface: receive, receive_ready, set_limits, prioritise (parent); live, change_directory, and steps (child).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import errno
 import os
 
 from minirun import errors, linux
-from minirun.runtime import signals
+from minirun.runtime import log, signals
 from minirun.runtime import spec as specs
 from minirun.runtime.step import take
 
@@ -45,6 +45,15 @@ def receive(setup: Setup) -> list[Any]:
             hint=f"the memory limit of {setup.cgroup.memory_limit()} bytes is too small",
         )
     raise errors.StepError("the process was killed before the command was executed")
+
+
+def receive_ready(setup: Setup) -> str:
+    """Wait for the child's last message; what it suspects of the command's file."""
+    _, suspicion, ungranted = receive(setup)
+    if ungranted:
+        names = errors.printable(", ".join(ungranted))
+        log.warn([errors.Error(f"process.capabilities: cannot be granted: {names}")])
+    return str(suspicion)
 
 
 def prioritise(process: dict[str, Any], pid: int) -> None:

@@ -1,5 +1,6 @@
 """RT23: what a config.json asks for becomes five masks that capset(2) takes."""
 
+import json
 import os
 
 import pytest
@@ -98,3 +99,22 @@ def test_the_kernel_takes_what_is_granted():
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("command", ["run", "exec"])
+def test_what_cannot_be_granted_is_a_warning_and_no_more(ours, command):
+    """config.md, "Linux Process". With --log it stands there alone: stderr is the container's."""
+    ours.process["capabilities"]["bounding"] = [*SOME, "CAP_TIME_TRAVEL"]
+    ours.create("sleep", "60")
+    ours.oci("start", ours.id, check=True)
+    log = ours.directory / "log.json"
+    said = "warning: process.capabilities: cannot be granted: CAP_TIME_TRAVEL\n"
+    words = ("exec", ours.id) if command == "exec" else ("run", f"{ours.id}-2")
+    if command == "run":
+        ours.process["args"] = ["true"]
+        ours.write()
+    plain = ours.oci(*words, *["true"] * (command == "exec"))
+    assert (plain.returncode, plain.stderr) == (0, said)
+    logged = ours.oci("--log", log, "--log-format", "json", *words, *["true"] * (command == "exec"))
+    assert (logged.returncode, logged.stderr) == (0, "")
+    assert json.loads(log.read_text())["level"] == "warning"
