@@ -133,12 +133,28 @@ def default_root() -> str:
     """Where everybody may write who can only write there: a user, also one who plays root in a
     user namespace, has a directory of his own (XDG_RUNTIME_DIR)."""
     own = os.environ.get("XDG_RUNTIME_DIR")
+    if os.geteuid():
+        return (own or _own_directory(os.geteuid())) + "/minirun/oci"
     if own:
         from minirun.runtime import idmap
 
         if not idmap.is_root_of_machine():
             return own + "/minirun/oci"
     return DEFAULT_ROOT
+
+
+def _own_directory(uid: int) -> str:
+    """Of a user whom nobody told where: what systemd makes, or else one in /tmp, where somebody
+    else may have been first."""
+    path = f"/run/user/{uid}"
+    if os.access(path, os.W_OK):
+        return path
+    path = f"/tmp/minirun-{uid}"
+    os.makedirs(path, 0o700, exist_ok=True)
+    found = os.lstat(path)
+    if (found.st_uid, found.st_mode) != (uid, 0o40700):  # a directory: inode(7)
+        raise errors.UsageError(f"{path} is not ours alone", hint="set XDG_RUNTIME_DIR, or --root")
+    return path
 
 
 def _command(options: Values, name: str, *words: str) -> int:

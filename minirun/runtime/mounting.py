@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
+from errno import EACCES, EINVAL, EPERM
 
 from minirun import linux
 from minirun.errors import SpecError, StepError, from_os_error, printable
@@ -89,8 +90,14 @@ def _clone(setup: Setup, index: int, source: str, options: Options) -> int:
     if not options.special & {"idmap", "ridmap"}:
         try:
             return mounts.clone(source, options)
-        except PermissionError:
-            if "user" not in specs.namespaces(setup.spec):
+        except OSError as error:
+            if error.errno == EINVAL and not options.recursive:
+                raise SpecError(
+                    f"mounts[{index}].options: bind: {printable(source)} has mounts below it that "
+                    "may hide files",
+                    hint="in a user namespace they must come along: rbind",
+                ) from error
+            if error.errno not in (EACCES, EPERM) or "user" not in specs.namespaces(setup.spec):
                 raise
     return setup.borrow_tree(index)
 

@@ -280,15 +280,30 @@ def test_spec_rootless_writes_what_runs(ours):
 
 
 def test_state_directory(ours):
-    """Without --root it lies where the user's own files of this session do."""
+    """Without --root it lies where the user's own files of this session do, or else in /tmp; there,
+    not where somebody else has been first."""
     ours.write()
-    script = f'"{ours.command[0]}" -SIc "$1" create x; "{ours.command[0]}" -SIc "$1" delete -f x'
-    ours.process["args"] = ["true"]
-    done = subprocess.run(
-        ours.user.command("sh", "-ec", f"{script}; find $XDG_RUNTIME_DIR", "sh", ours.command[-1]),
-        env=ours.user.env, cwd=ours.directory, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert f"{ours.user.run_directory}/minirun/oci" in done.stdout.split()
+    python, flags, launcher = ours.command
+    run = f"{python} {flags} \"$1\""
+    script = f"{run} create x; find $XDG_RUNTIME_DIR; {run} delete -f x; export XDG_RUNTIME_DIR="
+    script += f"; {run} list -q; find /tmp/minirun-{UID}; rmdir /tmp/minirun-{UID}"
+    command = ours.user.command("sh", "-ec", script, "sh", launcher)
+    options = {"env": ours.user.env, "cwd": ours.directory, "text": True, "capture_output": True}
+    done = subprocess.run(command, check=True, **options)
+    assert f"{ours.user.run_directory}/minirun/oci/x" in done.stdout.split()
+    assert done.stdout.endswith(f"/tmp/minirun-{UID}\n")
+    os.mkdir(f"/tmp/minirun-{UID}")
+    try:
+        done = subprocess.run(command, check=False, **options)
+        assert f"error: /tmp/minirun-{UID} is not ours alone" in done.stderr
+    finally:
+        os.rmdir(f"/tmp/minirun-{UID}")
+
+
+def test_rootless_option(ours):
+    """Only with "auto" and "true" do we do without a cgroup."""
+    assert "cgroup" in ours.refused(globals=("--rootless", "false"))
+    assert ours.run("true", globals=("--rootless", "true")).returncode == 0
 
 
 # what a user may not, neither may their container
@@ -313,6 +328,19 @@ def test_root_inside_is_nobody_outside(lent):
         )
         assert output.split() == [str(uid), "no"]
     assert (volume / "root").read_text() == "secret\n"
+
+
+def test_volumes_that_are_closed_to_the_user(ours):
+    closed = ours.user.directory / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "file").touch()
+    mounts = ours.config["mounts"]
+    mounts.append(bind(closed / "file", "/volume"))
+    assert f"mounts[{len(mounts) - 1}].source: {closed}/file: Permission denied" in ours.refused()
+    mounts[-1] = bind(closed, "/volume")
+    assert "Permission denied" in ours.run("ls", "/volume").stderr
+    mounts[-1] = bind("/sys", "/volume") | {"options": ["bind"]}
+    assert "hint: in a user namespace they must come along: rbind" in ours.refused()
 
 
 def test_devices(rootless):
