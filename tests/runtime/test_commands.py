@@ -174,6 +174,10 @@ def test_update_of_one_limit_leaves_the_others(running):
     assert (memory_limit(running), pids_limit(running)) == (64 * MIB, 33)
     running.oci("update", "--memory", str(32 * MIB), running.id, check=True)
     assert (memory_limit(running), pids_limit(running)) == (32 * MIB, 33)
+    if running.runtime == "minirun-oci":
+        now = json.loads((running.state_root / running.id / "resources.json").read_text())
+        assert (now["memory"], now["pids"]) == ({"limit": 32 * MIB}, {"limit": 33})
+        assert now["devices"] == running.linux["resources"]["devices"]
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,17 @@ def test_kill_all(bundle):
     bundle.wait_for("stopped")
 
 
+def test_kill_ends_all_of_a_shared_pid_namespace(ours):
+    """As runc from 1.2 on: where the kernel does not end them with the first one, we do."""
+    ours.linux["namespaces"] = [n for n in ours.linux["namespaces"] if n["type"] != "pid"]
+    ours.run("sh", "-c", "sleep 61 & exec sleep 62", options=("-d",))
+    time.sleep(0.1)
+    pids = json.loads(ours.oci("ps", "-f", "json", ours.id, check=True).stdout)
+    assert len(pids) == 2
+    ours.oci("kill", ours.id, "KILL", check=True)
+    assert not any(start_time(pid) for pid in pids)
+
+
 def test_unknown_containers(bundle):
     for words in (["state"], ["start"], ["kill"], ["delete"]):
         done = bundle.oci(*words, "nobody")
