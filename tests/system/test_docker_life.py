@@ -1,18 +1,15 @@
 """A container's life under dockerd with our runtime: exec, signals, stop and restart, pause,
-update, what Docker tells of it, a dockerd that dies, many at once, and compose.
+update, what Docker tells of it, many at once, and compose.
 """
 
 import json
-import os
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests import images
-from tests.components import private_network, require
-from tests.daemons import dockerd, other_runtimes
+from tests.components import require
 from tests.residue import CGROUPS
 from tests.screen import Screen
 from tests.waiting import wait_for
@@ -282,24 +279,3 @@ def test_compose_of_two_services(docker, tmp_path):
     assert done.returncode == 4, done.stdout + done.stderr
     assert "hello" in done.stdout
     assert ended.returncode == 0, ended.stderr
-
-
-def test_containers_outlive_dockerd(oci_runtime, tmp_path):
-    """--live-restore: dockerd is killed; its containers go on, and the next one finds them."""
-    options = ("--add-runtime", f"minirun={oci_runtime}", "--default-runtime", "minirun",
-               "--live-restore")
-    with other_runtimes(), private_network() as enter:
-        with dockerd(tmp_path, within=enter, options=options) as docker:
-            docker.load(images.layout("busybox"), "busybox")
-            container = docker("run", "-d", *ALONE, "busybox", "sh", "-c", LISTENER).strip()
-            pid = inspect(docker, container, "{{.State.Pid}}")
-            subprocess.run([*enter, "kill", "-9", (tmp_path / "docker.pid").read_text()],
-                           check=True)
-            with dockerd(tmp_path, within=enter, options=options):
-                assert inspect(docker, container, "{{.State.Status}} {{.State.Pid}}") \
-                    == f"running {pid}"
-                docker("exec", container, "true")
-                docker("stop", container)
-                assert inspect(docker, container, "{{.State.ExitCode}}") == "7"
-                docker("rm", container)
-    assert os.listdir(tmp_path / "exec/runtime-runc/moby") == []
