@@ -30,7 +30,7 @@ class Explainer:
     def tell(self, step: Callable[..., Any], take: Callable[[], None]) -> None:
         """Take one step, and tell of it when it is over, in success or failure."""
         self.calls, self.step = [], step
-        linux.observe(self._hear)
+        linux.observe(self.hear)
         try:
             take()
         finally:
@@ -49,5 +49,6 @@ class Explainer:
             line = explain.text(story, self.calls)
         os.write(self.fd, line.encode())
 
-    def _hear(self, name: str, arguments: tuple[Any, ...], result: object) -> None:
+    def hear(self, name: str, arguments: tuple[Any, ...], result: object) -> None:
+        """One call of the step that is being taken."""
         self.calls.append(explain.show(name, arguments, result))

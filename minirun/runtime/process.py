@@ -89,7 +89,8 @@ def live(setup: Setup, steps: tuple[Callable[[Setup], None], ...]) -> None:
         setup.channel.send_error(error)
     except BaseException as error:
         setup.channel.send_error(errors.Error(f"{type(error).__name__}: {error}"))
-    os._exit(errors.Error.exit_code)
+    finally:  # also when nobody is left to be told
+        os._exit(errors.Error.exit_code)
 
 
 def set_oom_score(setup: Setup) -> None:

@@ -8,14 +8,18 @@ from collections import Counter
 import pytest
 
 from minirun import explain, linux
-from minirun.runtime import create, init
+from minirun.runtime import create, exec, init
+from minirun.runtime.commands import start
+from tests.runtime.bundles import Bundle
 from tests.runtime.test_run import with_user_namespace
 
-ALL_STEPS = (*create.STEPS, *init.FIRST_STEPS, *init.STEPS)
+CREATE = (*create.STEPS, *init.FIRST_STEPS, *init.STEPS)
+EXEC = (*exec.STEPS, *exec.JOINER_STEPS)
+STEPS = {"create": CREATE, "start": start.STEPS, "run": CREATE + start.STEPS, "exec": EXEC}
 CALLS = (  # those through which a container is made; what Python does for itself is not told
     "mount umount2 unshare setns pivot_root open_tree move_mount fsopen fsconfig fsmount "
     "mount_setattr openat2 sethostname keyctl prctl capget capset seccomp setgroups setresuid "
-    "setresgid setsid mknodat symlinkat fchdir chdir accept4 close_range"
+    "setresgid setsid mknodat symlinkat fchdir chdir accept4 close_range connect"
 ).split()
 SAME = {"mknod": "mknodat", "symlink": "symlinkat"}
 
@@ -24,19 +28,29 @@ def steps_of(stderr: str) -> list[dict]:
     return [json.loads(line) for line in stderr.splitlines() if line.startswith("{")]
 
 
-def test_every_step_is_told(ours):
-    done = ours.run("true", globals=("--explain=json",))
-    assert done.returncode == 0
-    told = steps_of(done.stderr)
-    assert {entry["step"] for entry in told} == {each.__name__ for each in ALL_STEPS}
-    assert len(told) == len(ALL_STEPS)
+def told_by(ours: Bundle, command: str, *tracer: str) -> list[dict]:
+    """What --explain=json of one command tells; it may be run by a tracer."""
+    ours.process["args"] = ["/bin/true"]
+    ours.write()
+    if command in ("start", "exec"):
+        ours.oci("create", ours.id, check=True)
+    ours.command = [*tracer, *ours.command]
+    words = ["/bin/true"] if command == "exec" else []
+    return steps_of(ours.oci("--explain=json", command, ours.id, *words, check=True).stderr)
+
+
+@pytest.mark.parametrize("command", STEPS)
+def test_every_step_is_told(ours, command):
+    told = told_by(ours, command)
+    assert sorted(entry["step"] for entry in told) == sorted(s.__name__ for s in STEPS[command])
     for entry in told:
         assert entry["why"] and entry["man"] and entry["about"]
-        assert isinstance(entry["calls"], list) and "shell" in {*entry, "shell"}
+        assert isinstance(entry["calls"], list) and "shell" in entry
 
 
+@pytest.mark.parametrize("command", ["run", "start", "exec"])
 @pytest.mark.parametrize("kind", ["plain", "user namespace", "seccomp"])
-def test_the_calls_are_those_that_strace_sees(ours, kind):
+def test_the_calls_are_those_that_strace_sees(ours, kind, command):
     if not shutil.which("strace"):
         pytest.skip("needs strace")
     if kind == "user namespace":
@@ -46,15 +60,12 @@ def test_the_calls_are_those_that_strace_sees(ours, kind):
         ours.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW"}
     trace = ours.directory / "trace"
     names = "|".join([*CALLS, *SAME, "execve"])
-    ours.command = ["strace", "-f", "-e", f"trace=/^({names})$", "-o", str(trace), *ours.command]
-    done = ours.run("/bin/true", globals=("--explain=json",))
-    assert done.returncode == 0, done.stderr
+    steps = told_by(ours, command, "strace", "-f", "-e", f"trace=/^({names})$", "-o", str(trace))
     traced = trace.read_text().split('execve("/bin/true"')[0]
-    seen = Counter()
+    seen, told = Counter(), Counter()
     for name in re.findall(r"^\d+ +(\w+)\(", traced, re.MULTILINE):
         seen[SAME.get(name, name)] += 1
-    told = Counter()
-    for entry in steps_of(done.stderr):
+    for entry in steps:
         told.update(call.partition("(")[0] for call in entry["calls"])
     for name in CALLS:
         assert told[name] == seen[name], name
@@ -62,8 +73,8 @@ def test_the_calls_are_those_that_strace_sees(ours, kind):
 
 def test_as_text(ours):
     done = ours.run("true", globals=("--explain",))
-    assert 'mount(NULL, "/", NULL, MS_REC|MS_PRIVATE, NULL) = 0' in done.stderr
-    assert "● make_private: Make every mount private." in done.stderr
+    assert 'mount(NULL, "/", NULL, MS_REC|MS_SLAVE, NULL) = 0' in done.stderr
+    assert "● make_private: Keep to ourselves what we mount from here on." in done.stderr
     assert 'execve("/bin/true", ["true"]' in done.stderr
     assert done.stdout == ""
 
@@ -75,7 +86,7 @@ def test_a_step_that_fails_is_told_and_named(ours):
     assert "= -1 (No such file or directory)" in done.stderr
 
 
-@pytest.mark.parametrize("each", ALL_STEPS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("each", {*STEPS["run"], *EXEC}, ids=lambda each: each.__name__)
 def test_docstrings_have_the_fixed_form(each):
     found = explain.fields(each)
     assert found["about"].endswith((".", "…")) and found["why"] and found["man"]

@@ -54,6 +54,15 @@ def test_a_start_container_hook_that_fails_fails_start(bundle):
         assert "startContainer hook /bin/sh exited with 3" in done.stderr
 
 
+def test_a_poststart_hook_that_fails_ends_the_container(ours):
+    """As the runtime spec has it from 1.2.1 on. crun 1.8.1 warns, runc 1.1.5 fails create."""
+    hook(ours, "poststart", "exit 3")
+    ours.create("sleep", "1000")
+    done = ours.oci("start", ours.id)
+    assert done.returncode == 125 and "poststart hook /bin/sh exited with 3" in done.stderr
+    ours.wait_for("stopped")
+
+
 def test_a_poststop_hook_that_fails_is_a_warning(bundle):
     if bundle.runtime == "runc":
         pytest.skip("runc 1.1.5 leaves out the hooks behind the one that failed")
@@ -101,3 +110,11 @@ def test_a_hook_without_env_has_ours_and_with_an_empty_one_none(ours, tmp_path, 
     assert ours.run("true").returncode == 0
     assert (tmp_path / "ours").read_text() == "of the caller\n"
     assert (tmp_path / "none").read_text() == "\n"
+
+
+def test_a_hook_in_the_container_has_the_commands_environment(ours):
+    script = 'test "$MARK" = ours || { echo "no mark" >&2; exit 3; }'
+    ours.config["hooks"] = {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    assert "startContainer hook /bin/sh exited with 3: no mark" in ours.refused("true")
+    ours.process["env"].append("MARK=ours")
+    assert ours.run("true").returncode == 0

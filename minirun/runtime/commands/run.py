@@ -25,7 +25,7 @@ def run(options: Values, container_id: str) -> int:
     setup = create.make(options, container_id, detached=detached)
     container = setup.container
     try:
-        start.start(container, setup.spec)
+        start.start(container, setup.spec, setup.explainer)
     except BaseException:
         ending.destroy(container)
         raise
