@@ -59,14 +59,14 @@ def test_unconfined_is_what_all_are_without_it(ours):
 
 @pytest.mark.parametrize("no_new_privileges", [False, True])
 def test_the_command_is_under_the_profile(bundle, loaded, no_new_privileges):
-    bundle.process |= {"apparmorProfile": loaded, "noNewPrivileges": no_new_privileges}
+    bundle.process.update(apparmorProfile=loaded, noNewPrivileges=no_new_privileges)
     assert bundle.sh("cat /proc/self/attr/current") == f"{loaded} (enforce)\n"
     assert "Permission denied" in bundle.run("cat", "/etc/passwd").stderr
     assert bundle.sh("ls -l /proc/self/fd | wc -l") == "5\n"  # nothing of ours is left open
 
 
 def test_also_as_another_user_with_hooks_and_seccomp(ours, loaded):
-    ours.process |= {"apparmorProfile": loaded, "user": {"uid": 1000, "gid": 1000}}
+    ours.process.update(apparmorProfile=loaded, user={"uid": 1000, "gid": 1000})
     ours.config["hooks"] = {"startContainer": [{"path": "/bin/true"}]}
     denied = {"names": ["openat", "write"], "action": "SCMP_ACT_LOG"}
     ours.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [denied]}
