@@ -26,6 +26,8 @@ case $ID in
 esac
 # A machine that Vagrant can log in to: it boots, gets an address, has ssh, sudo and rsync.
 machine="$kernel initramfs-tools systemd-sysv dbus udev iproute2 openssh-server sudo rsync procps"
+# What minirun is compared with and looked at with; sessions of users, for what needs no privileges.
+others="runc crun podman containerd docker.io iptables strace uidmap dbus-user-session libpam-systemd kmod"
 
 # 1. The wheels: minirun's dependencies, and what builds minirun itself.
 python=$(readlink -f "$project/.venv/bin/python") || fail "no .venv" "sudo ./setup.sh install"
@@ -86,7 +88,7 @@ needs="$needs $(basename "$python") $(basename "$python")-venv $(basename "$pyth
 apt-get indextargets --format "deb \$(REPO_URI) \$(RELEASE) \$(COMPONENT)" 'Created-By: Packages' |
     grep " ${VERSION_CODENAME}[a-z-]* " > "$scratch/sources.list"
 mmdebstrap --quiet --variant=minbase --mode=root \
-    --include="$(echo "$machine" "$needs" | tr ' ' ,)" \
+    --include="$(echo "$machine" "$others" "$needs" | tr ' ' ,)" \
     --aptopt='APT::Install-Recommends "false"' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \

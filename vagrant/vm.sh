@@ -5,8 +5,8 @@
 #
 # BOX is what box.sh packs. The machine is the workshop machine, without Vagrant and its network:
 # QEMU computes every instruction itself, boots in half a minute, and is some 10 times slower than
-# this machine. The command sees this project, and the folders SEES, read-only at the same places;
-# all else is the box's. What it writes is gone afterwards. APPEND goes to the kernel's command line.
+# this machine. The command sees this project, and the folders SEES, at the same places; all else
+# is the box's. What it writes is gone afterwards. APPEND goes to the kernel's command line.
 # Standard output, standard error and the exit status are the command's; 125: it did not boot.
 #
 # The file has two halves: the host runs it as you do, systemd in the guest runs it (systemd.run=).
@@ -62,8 +62,10 @@ guest() {
     mkdir /host
     mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=262144,cache=loose host /host
     while read -r directory; do
-        mkdir -p "$directory"
-        mount --bind "/host$directory" "$directory"
+        layer=$(mktemp -d)
+        mkdir -p "$directory" "$layer/new" "$layer/work"
+        mount -t overlay -o "lowerdir=/host$directory,upperdir=$layer/new,workdir=$layer/work" \
+            overlay "$directory"
     done < sees
     status=0
     bash command > stdout 2> stderr < /dev/null || status=$?

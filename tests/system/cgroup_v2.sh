@@ -2,23 +2,8 @@
 # The main job and its limits on a machine with cgroup v2, seen from inside the container.
 # One line for each fact; the exit status is the number of those that do not hold.
 # Run as root, by test_uml.py under User-Mode Linux and by test_vagrant.py in the workshop machine.
-failed=0
-
-# expect FACT PATTERN COMMAND...: the output and the status of COMMAND match PATTERN
-expect() {
-    fact=$1 pattern=$2
-    shift 2
-    seen=$("$@" 2>&1; echo "status $?")
-    # shellcheck disable=SC2053  # a pattern, not a string
-    if [[ $seen == $pattern ]]; then
-        echo "ok      $fact"
-    else
-        echo "FAILED  $fact"
-        echo "        wanted: ${pattern//$'\n'/ | }"
-        echo "        seen:   ${seen//$'\n'/ | }"
-        failed=$((failed + 1))
-    fi
-}
+# shellcheck source=tests/system/expect.sh
+. "$(dirname "$0")/expect.sh"
 
 # shellcheck disable=SC2317  # expect calls it
 tiny() { minirun run --rm "$@"; }
@@ -46,4 +31,4 @@ expect 'a device that is not does not, not even for root (eBPF)' '*not permitted
     tiny --cap-add MKNOD tiny sh -c 'mknod /dev/mem c 1 1 && cat < /dev/mem'
 
 expect 'no cgroup is left behind' 'status 0' diff <(echo "$before") <(groups)
-exit $failed
+exit "$failed"  # counted by expect
