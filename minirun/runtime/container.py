@@ -48,7 +48,7 @@ ALLOWED = {  # operation: the states it is allowed in
     "update": ALIVE,
     "exec": (CREATED, RUNNING),
     "events": ALIVE,
-    "ps": ALIVE,
+    "ps": (*ALIVE, STOPPED),
     "checkpoint": (RUNNING,),
 }
 

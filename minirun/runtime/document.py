@@ -37,7 +37,7 @@ def _not_json(value: object) -> NoReturn:
 
 _scan: Any = make_scanner(_Rules())  # type: ignore[arg-type]
 _encode = make_encoder(
-    None, _not_json, encode_basestring_ascii, None, ": ", ", ", False, False, False
+    None, _not_json, encode_basestring_ascii, None, ":", ",", False, False, False
 )
 
 
@@ -72,7 +72,7 @@ def loads(data: bytes, name: str) -> Any:
 
 
 def dumps(value: Any) -> str:
-    """``value`` as JSON on one line, in ASCII."""
+    """``value`` as JSON on one line without blanks, in ASCII."""
     return "".join(_encode(value, 0))
 
 

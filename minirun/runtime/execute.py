@@ -32,11 +32,13 @@ def find_command(setup: Setup) -> None:
     shell:  command -v sh
     man:    execvp(3), execve(2), elf(5)
     """
-    environment = setup.process.setdefault("env", [])
-    setup.path, setup.suspicion = command.find(setup.process["args"][0], environment)
-    if not any(entry.startswith("HOME=") for entry in environment):
+    variables = dict(entry.split("=", 1) for entry in setup.process.get("env") or [])
+    if not variables.get("HOME"):
         uid = (setup.process.get("user") or {}).get("uid") or 0
-        environment.append(f"HOME={command.home(uid)}")
+        variables["HOME"] = command.home(uid)
+    # of several with one name the last one counts, lest a program finds the first
+    environment = setup.process["env"] = [f"{name}={value}" for name, value in variables.items()]
+    setup.path, setup.suspicion = command.find(setup.process["args"][0], environment)
 
 
 def execute(setup: Setup) -> None:

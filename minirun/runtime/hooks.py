@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def run(spec: dict[str, Any], kind: str, state: dict[str, Any]) -> None:
     """Run the hooks of one kind in order; the first that fails ends it with a StepError."""
     for hook in (spec.get("hooks") or {}).get(kind) or []:
-        _run_one(kind, hook, document.dumps(state).encode())
+        _run_one(spec, kind, hook, document.dumps(state).encode())
 
 
 def run_all_warning(spec: dict[str, Any], kind: str, state: dict[str, Any]) -> list[Error]:
@@ -40,39 +40,55 @@ def run_all_warning(spec: dict[str, Any], kind: str, state: dict[str, Any]) -> l
     failures = []
     for hook in (spec.get("hooks") or {}).get(kind) or []:
         try:
-            _run_one(kind, hook, document.dumps(state).encode())
+            _run_one(spec, kind, hook, document.dumps(state).encode())
         except Error as error:
             failures.append(error)
     return failures
 
 
-def _run_one(kind: str, hook: dict[str, Any], state: bytes) -> None:
+def _run_one(spec: dict[str, Any], kind: str, hook: dict[str, Any], state: bytes) -> None:
     name = f"{kind} hook {printable(hook['path'])}"
-    stdin = os.memfd_create("state")  # unlike a pipe it holds any length, read or not
+    # Unlike pipes these hold any length, read or not.
+    stdin, output = os.memfd_create("state"), os.memfd_create("output")
     try:
         os.write(stdin, state)
         os.lseek(stdin, 0, os.SEEK_SET)
         pid = os.posix_spawn(
             hook["path"],
             hook.get("args") or [hook["path"]],
-            _environment(hook),
-            file_actions=[(os.POSIX_SPAWN_DUP2, stdin, 0)],
+            _environment(spec, kind, hook),
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, stdin, 0),
+                (os.POSIX_SPAWN_DUP2, output, 1),
+                (os.POSIX_SPAWN_DUP2, output, 2),
+            ],
             setsigmask=(),
         )
+        status = _wait(pid, name, hook.get("timeout"))
+        if status:
+            how = f"exited with {status}" if status > 0 else f"was killed by signal {-status}"
+            raise StepError(f"{name} {how}{_last_words(output)}")
     except OSError as error:
         raise StepError(f"{name} cannot be run: {error.strerror}") from error
     finally:
         os.close(stdin)
-    status = _wait(pid, name, hook.get("timeout"))
-    if status:
-        how = f"exited with {status}" if status > 0 else f"was killed by signal {-status}"
-        raise StepError(f"{name} {how}")
+        os.close(output)
 
 
-def _environment(hook: dict[str, Any]) -> dict[str, str]:
-    """The hook's ``env``; without one, even an empty one, our own, as with runc and crun."""
+def _environment(spec: dict[str, Any], kind: str, hook: dict[str, Any]) -> dict[str, str]:
+    """The hook's ``env``. Without one, even an empty one, it is the command's for a hook in the
+    container, and else our own, as with runc and crun."""
     env = hook.get("env")
-    return dict(os.environ) if env is None else dict(entry.split("=", 1) for entry in env)
+    if env is None and kind != "startContainer":
+        return dict(os.environ)
+    return dict(entry.split("=", 1) for entry in (spec["process"]["env"] if env is None else env))
+
+
+def _last_words(output: int) -> str:
+    """What the hook said about its failure."""
+    said = os.pread(output, 4096, max(0, os.fstat(output).st_size - 4096))
+    lines = said.decode(errors="replace").strip().splitlines()
+    return f": {printable(lines[-1])}" if lines else ""
 
 
 def _wait(pid: int, name: str, timeout: int | None) -> int:

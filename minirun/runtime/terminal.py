@@ -116,6 +116,10 @@ class Proxy:
             self.saved = termios.tcgetattr(0)
             tty.setraw(0)
             copy_size(0, self.master)
+        if not os.isatty(1):  # for a file, or another program, lines end as they were written
+            mode = termios.tcgetattr(self.master)
+            mode[1] &= ~termios.ONLCR
+            termios.tcsetattr(self.master, termios.TCSANOW, mode)
         os.set_blocking(self.master, False)
         return self
 

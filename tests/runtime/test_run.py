@@ -364,3 +364,11 @@ def test_a_user_namespace_without_mappings_keeps_ids_and_takes_powers_of_the_hos
         "0", "0", "4294967295", "0"
     ]  # fmt: skip
     assert "not permitted" in ours.run("sh", "-c", "hostname x; mknod /x c 1 3").stderr
+
+
+def test_of_several_variables_with_one_name_the_last_counts(bundle):
+    if bundle.runtime == "crun":
+        pytest.skip("crun passes all of them on")
+    bundle.process["env"] += ["ONE=1", "HOME=", "ONE=2"]
+    bundle.process["user"] = {"uid": 1000, "gid": 0}
+    assert bundle.sh("env | grep -e ONE -e HOME | sort") == "HOME=/home/user\nONE=2\n"
