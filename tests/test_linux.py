@@ -71,6 +71,39 @@ def test_write_file(tmp_path, heard):
     assert [name for name, _, _ in heard] == ["write", "write", "fstatfs", "openat2", "write"]
 
 
+@pytest.mark.parametrize("over, at", [
+    ("tmpfs", "/proc"), ("/proc/self/task", "/proc"), ("tmpfs", "/proc/{pid}"),
+    ("file", "/proc/{pid}/comm"),
+])  # fmt: skip
+def test_only_the_real_proc_is_written_to(tmp_path, over, at):
+    """CVE-2025-52881"""
+    script = """if True:
+        import os, sys
+        from minirun import linux
+        over, at, file = sys.argv[1:]
+        linux.unshare(linux.CLONE_NEWNS)
+        linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+        name, at = f"/proc/{os.getpid()}/comm", at.format(pid=os.getpid())
+        if over == "tmpfs":
+            linux.mount("tmpfs", at, "tmpfs")
+            os.makedirs(os.path.dirname(name), exist_ok=True)
+            open(name, "w").close()
+        else:
+            linux.mount(file if over == "file" else over, at, None, linux.MS_BIND)
+        try:
+            linux.write_file(name, "x")
+        except OSError as error:
+            print(error.errno, os.path.getsize(name))
+    """
+    file = tmp_path / "file"
+    file.touch()
+    done = subprocess.run(
+        [sys.executable, "-c", script, over, at, file], capture_output=True, text=True, check=True
+    )
+    number, size = done.stdout.split()
+    assert (int(number), int(size)) == (errno.EXDEV, 0)
+
+
 def test_capability_sets_there_and_back():
     effective, permitted, inheritable = linux.capget()
     with open("/proc/self/status") as file:

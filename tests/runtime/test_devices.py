@@ -100,7 +100,8 @@ def test_parents_through_links_stay_inside(ours, tmp_path):
 
 
 @pytest.mark.parametrize("wrong, words", [
-    ({"path": "/x", "type": "c"}, "major"), (device("/x", minor=1 << 20), "minor"),
+    ({"path": "/x", "type": "c"}, "major and minor are required"),
+    (device("/x", minor=1 << 20), "minor"),
     (device("/x", major=-1), "major"), (device("x"), "path"), (device("/x", "d"), "type"),
     (device("/"), "linux.devices"), (device("/bin/busybox/x"), "/bin/busybox/x"),
     (device("/proc/x"), "/proc/x"),

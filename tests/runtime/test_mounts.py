@@ -109,14 +109,15 @@ def test_words_for_every_file_system(bundle, word):
 
 
 def test_words_without_effect_are_known(bundle):
-    """A bind mount refuses what is for a file system only, so that none of them is one."""
+    """They are for no file system either, which would refuse them; nor is one for binds."""
     words = ["defaults", "async", "nolazytime", "nomand", "silent", "loud", "noiversion",
              "nostrictatime", "norelatime", "atime"]  # fmt: skip
     unknown = {"runc": ["defaults", "nolazytime", "silent", "loud"],
                "crun": ["nolazytime", "silent", "loud", "noiversion"]}  # fmt: skip
     words = [word for word in words if word not in unknown.get(bundle.runtime, [])]
     bundle.config["mounts"].append(mount("/m", "tmpfs", *words))
-    bundle.sh("touch /m/x")
+    bundle.config["mounts"].append(bind("rootfs/tmp", "/n", *words))
+    bundle.sh("touch /m/x /n/x")
 
 
 @pytest.mark.parametrize("propagation, word", [
@@ -153,6 +154,11 @@ def test_sources_of_all_kinds(bundle, source):
     assert shown.splitlines() == [
         "regular file", "fifo", "socket", "character special file", "regular file"
     ]  # fmt: skip
+
+
+def test_the_type_bind_needs_no_option(ours, source):
+    ours.config["mounts"].append({**bind(source, "/m"), "options": ["ro"]})
+    assert ours.sh("cat /m/file; touch /m/x 2>/dev/null || echo no") == "text\nno\n"
 
 
 @pytest.mark.parametrize("kind", ["none", "bind", "", "ext4", None])
@@ -344,14 +350,15 @@ def test_the_containers_own_mapping(ours, source):
 
 def test_idmap_needs_a_mapping(ours, source):
     ours.config["mounts"].append(bind(source, "/m", "idmap"))
-    assert "idmap" in ours.refused()
+    assert "mounts[7].options: idmap: there are neither" in ours.refused()
     ours.config["mounts"][-1]["uidMappings"] = MAPS["uidMappings"]
-    assert "gidMappings" in ours.refused()
+    assert "mounts[7].uidMappings, gidMappings: one needs the other" in ours.refused()
 
 
 def test_a_file_system_that_cannot_be_mapped_is_named(ours):
     ours.config["mounts"].append({**bind("/proc/fs", "/m", "idmap"), **MAPS})
-    assert "mounts[7].options: idmap: /proc/fs" in ours.refused()
+    said = ours.refused()
+    assert "mounts[7].options: idmap: /proc/fs: its file system has no ID-mapped mounts" in said
 
 
 def test_volumes_that_root_of_the_container_cannot_reach(bundle, source):
@@ -365,6 +372,17 @@ def test_volumes_that_root_of_the_container_cannot_reach(bundle, source):
     source.chmod(0o700)
     bundle.config["mounts"].append(bind(inner, "/m", "ro"))
     assert bundle.sh("cat /m/file; touch /m/x 2>/dev/null || echo no") == "deep\nno\n"
+
+
+def test_what_is_readonly_outside_stays_so(ours, volume):
+    """Also for root of a user namespace with CAP_SYS_ADMIN, by a volume that the parent lent."""
+    with_user_namespace(ours)
+    for kind in ours.process["capabilities"]:
+        ours.process["capabilities"][kind] = ["CAP_SYS_ADMIN"]
+    subprocess.run(["mount", "-o", "remount,bind,ro", volume / "sub"], check=True)
+    volume.chmod(0o700)
+    ours.config["mounts"].append(bind(volume / "sub", "/m"))
+    assert "denied" in ours.sh("mount -o remount,bind,rw /m 2>&1 || true")
 
 
 # cgroup

@@ -90,6 +90,14 @@ def test_nothing_hides_a_part_of_proc(ours, destination, kind):
     ours.refused("true")
 
 
+def test_only_a_whole_proc_is_mounted_over_proc(ours):
+    """RT12: a part of /proc has files of the same names, and is none."""
+    ours.config["mounts"].append(bind("/proc/sys", "/proc"))
+    assert "would hide a part of /proc" in ours.refused()
+    ours.config["mounts"][-1] = bind("/proc", "/proc")
+    ours.sh("test -d /proc/1")
+
+
 def test_what_lxcfs_does_is_allowed(bundle):
     source = bundle.directory / "uptime"
     source.write_text("12.00 34.00\n")
