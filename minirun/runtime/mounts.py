@@ -108,8 +108,16 @@ def _check(options: Options, mount: dict[str, Any], place: str) -> None:
         raise SpecError(f"{place}.source: is required for a bind mount")
     if kind in ("", "none") and "remount" not in options.special:
         raise SpecError(f"{place}.type: is required unless options has bind")
+    options.data = [part for word in options.data for part in _layer_by_layer(word)]
     if long := [word for word in options.data if len(os.fsencode(word)) > MAX_VALUE]:
         raise SpecError(f"{place}.options: {printable(long[0][:40])}…: over {MAX_VALUE} bytes")
+
+
+def _layer_by_layer(word: str) -> list[str]:
+    """Options for one: overlay's layers, which may be too long together (overlayfs, Linux 6.8)."""
+    if not word.startswith("lowerdir=") or len(os.fsencode(word)) <= MAX_VALUE or "\\" in word:
+        return [word]
+    return ["lowerdir+=" + layer for layer in word.removeprefix("lowerdir=").split(":")]
 
 
 def clone(source: str, options: Options) -> int:

@@ -134,6 +134,13 @@ def test_volumes(podman, tmp_path):
     assert run(podman, "-v", "kept:/data", IMAGE, "cat", "/data/f") == (0, "kept\n")
 
 
+def test_an_image_as_a_volume(podman):
+    """podman asks for an overlay, whose layers take more than the 255 bytes that fsconfig takes."""
+    options = ("--mount", f"type=image,src={IMAGE},dst=/image")
+    assert run(podman, *options, IMAGE, "ls", "/image/etc/architecture") == (
+        0, "/image/etc/architecture\n")
+
+
 def test_a_bridge_network(podman):
     """podman makes the network namespace, and we join it by its path."""
     line = ("run", "--rm", IMAGE, "sh", "-c", "ls /sys/class/net; ip -4 -o addr show eth0")
