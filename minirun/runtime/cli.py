@@ -125,6 +125,7 @@ def _run(options: Values, words: list[str]) -> int:
     for name, known in CHOICES.items():
         if options.get(name, True) not in (True, *known):
             raise errors.UsageError(f"--{name} takes {' or '.join(known)}")
+    options["is-default-root"] = not options.get("root")
     options["root"] = os.path.abspath(options.get("root") or default_root())
     return _command(options, *words)
 

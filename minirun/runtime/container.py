@@ -229,10 +229,10 @@ class Container:
     def report(self, status: str | None = None) -> dict[str, Any]:
         """The state of the runtime-spec, as ``state`` prints it and hooks read it."""
         status = status or self.status()
-        report = {"ociVersion": VERSION, "id": self.id, "status": status}
+        report: dict[str, Any] = {"ociVersion": VERSION, "id": self.id}
         if status != STOPPED and self.state["pid"]:
             report["pid"] = self.state["pid"]
-        report["bundle"] = self.state["bundle"]
+        report |= {"status": status, "bundle": self.state["bundle"]}
         if self.state.get("annotations"):
             report["annotations"] = self.state["annotations"]
         return report
@@ -285,18 +285,17 @@ def user_name(uid: int) -> str:
 
 
 def containers(root: str, pattern: str = "") -> Iterator[Container]:
-    """All containers below ``root`` whose ID the regular expression matches, by name."""
+    """All containers below ``root`` whose ID the regular expression matches, by name.
+
+    FileNotFoundError if there is no such directory.
+    """
     import re
 
     try:
         wanted = re.compile(pattern)
     except re.error as error:
         raise UsageError(f"--regex {printable(pattern)}: {error}") from None
-    try:
-        names = sorted(os.listdir(root))
-    except FileNotFoundError:  # there never was one
-        return
-    for name in filter(wanted.search, names):
+    for name in filter(wanted.search, sorted(os.listdir(root))):
         try:
             yield Container.load(root, name, lock=False)
         except (NotFound, UsageError):  # deleted meanwhile, or nothing of ours

@@ -78,6 +78,8 @@ def test_state_says_what_list_says(ours):
 
 
 def test_list_of_nothing(ours):
+    assert ours.oci("list").returncode == 125  # no such --root
+    ours.state_root.mkdir()
     assert listed(ours) == []
     assert ours.oci("list", "--format", "xml").returncode == 125
 
@@ -283,6 +285,8 @@ def test_spec_is_a_container_that_runs(bundle):
     bundle.config = json.loads((bundle.directory / "config.json").read_text())
     bundle.process.update(runs)
     assert bundle.run().stdout == "hello\n"
+    assert bundle.process["noNewPrivileges"]
+    assert bundle.config["root"]["readonly"]
     if bundle.runtime == "minirun-oci":
         assert bundle.linux["seccomp"]["defaultAction"] == "SCMP_ACT_ERRNO"
 

@@ -163,6 +163,17 @@ def test_kill_ends_all_of_a_shared_pid_namespace(ours):
     assert len(pids) == 2
     ours.oci("kill", ours.id, "KILL", check=True)
     assert not any(start_time(pid) for pid in pids)
+    assert ours.oci("kill", ours.id, "KILL").returncode == 125
+
+
+def test_kill_ends_what_the_first_process_left_behind(ours):
+    ours.linux["namespaces"] = [n for n in ours.linux["namespaces"] if n["type"] != "pid"]
+    ours.run("sh", "-c", "sleep 61 & true", options=("-d",))
+    ours.wait_for("stopped")
+    cgroup = json.loads((ours.state_root / ours.id / "state.json").read_text())["cgroup"]
+    pid = int(Path(cgroup["trees"][0][1] + cgroup["path"], "cgroup.procs").read_text())
+    ours.oci("kill", ours.id, "KILL", check=True)
+    assert not start_time(pid)
 
 
 def test_unknown_containers(bundle):

@@ -33,9 +33,10 @@ def run(options: Values, container_id: str, signal: str = "TERM") -> None:
 
 
 def kill(container: Container, number: int, *, everyone: bool) -> None:
+    if number == signals.KILL and not everyone and not _is_first(container):
+        everyone = bool(container.pids())  # also what its first process has left behind
     if not everyone:
         container.require("kill")
-        everyone = number == signals.KILL and not _is_first(container)
     cgroup = container.cgroup() if everyone or container.status() == PAUSED else None
     if not everyone:
         ending.signal(container, number)

@@ -20,7 +20,12 @@ COLUMNS = ("id", "pid", "status", "bundle", "created", "owner")
 
 def run(options: Values) -> None:
     form = check_format(options)
-    found = list(containers(options["root"]))
+    try:
+        found = list(containers(options["root"]))
+    except FileNotFoundError:
+        if not options["is-default-root"]:
+            raise
+        found = []  # there was no container yet
     if options.get("quiet"):
         sys.stdout.writelines(f"{container.id}\n" for container in found)
         return
