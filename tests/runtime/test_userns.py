@@ -17,8 +17,8 @@ ROWS = [{"containerID": 0, "hostID": FIRST, "size": COUNT}]
 def mapped(bundle, tmp_path):
     """A bundle with a user namespace; its directories let others pass, as that root is one."""
     for directory in (tmp_path, *tmp_path.parents):
-        if directory.owner() == "root" and directory != Path("/tmp"):
-            directory.chmod(directory.stat().st_mode | 0o711)
+        if not directory.stat().st_mode & 0o001:
+            directory.chmod(0o711)
     bundle.linux["namespaces"].append({"type": "user"})
     bundle.linux["uidMappings"] = bundle.linux["gidMappings"] = ROWS
     subprocess.run(["chown", "-hR", f"{FIRST}:{FIRST}", bundle.rootfs], check=True)
@@ -64,6 +64,8 @@ def test_many_rows(mapped):
 def test_clocks(mapped):
     if mapped.runtime in ("runc", "crun"):
         pytest.skip("time namespaces: not in the versions of Debian 12")
+    if not Path("/proc/self/ns/time").exists():
+        pytest.skip("this kernel has no time namespaces")
     mapped.linux["namespaces"].append({"type": "time"})
     mapped.linux["timeOffsets"] = {"monotonic": {"secs": 9}, "boottime": {"secs": 1_000_000}}
     assert float(mapped.sh("cat /proc/uptime").split()[0]) > 1_000_000
