@@ -54,6 +54,8 @@ def inspect(docker, container, template):
 def test_the_exit_code_is_the_commands(docker, code, options, command):
     """125, 126 and 127 are Docker's reading of our words, so the words matter."""
     done = docker.attempt(*RUN, *options, "busybox", *command)
+    if runtime_under_test() == "crun" and code in (126, 127):
+        pytest.skip("crun's words are others: Docker makes 125 of them")
     assert done.returncode == code
     assert (command[0] in done.stderr) is (code in (126, 127))
 
@@ -197,8 +199,8 @@ def test_privileged(docker, sh):
     with open("/proc/self/status") as file:
         mine = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff"))
     docker_knows = (1 << 38) - 1
-    if mine & docker_knows != docker_knows and runtime_under_test() == "runc":
-        pytest.skip("runc fails where root itself lacks a capability")
+    if mine & docker_knows != docker_knows and runtime_under_test() != "minirun-oci":
+        pytest.skip("runc and crun fail where root itself lacks a capability")
     said = sh(script, "--privileged", "--volume", "/mine").split()
     assert int(said[1], 16) == mine & docker_knows
     assert said[3] == "0"
@@ -343,13 +345,13 @@ ALIKE = {
     "cgroups of the host": (("--cgroupns", "host"),
                             f"grep -v ^0 /proc/self/cgroup | {WITHOUT_IDS}"),
     "descriptors": ((), "ls /proc/self/fd"),
-    "signals": ((), "grep -E 'Sig|Shd' /proc/1/status"),
+    "signals": ((), "grep -E '^(Sig[^Q]|Shd)' /proc/1/status"),
     "working directory": (("--workdir", "/made/up", "--user", "1000"), "stat -c '%u %a' .; pwd"),
     "modes of tmpfs": (("--tmpfs", "/root", "--tmpfs", "/home/ada", "--tmpfs", "/new"),
                        "stat -c '%a %u' /root /home/ada /new"),
     "nothing masked": (("--security-opt", "systempaths=unconfined"),
                        "cut -d' ' -f5 /proc/self/mountinfo | grep -c ^/proc"),
-    "host's processes": (("--pid", "host"), "cat /proc/[0-9]*/comm | grep -c dockerd"),
+    "host's processes": (("--pid", "host"), "cat /proc/[0-9]*/comm 2> /dev/null | grep -c dockerd"),
     "out of memory": (("--memory", "20m", "--memory-swappiness", "10", "--oom-kill-disable",
                        "--oom-score-adj", "500"),
                       "cat /sys/fs/cgroup/memory/memory.swappiness /proc/self/oom_score_adj; "
@@ -360,6 +362,8 @@ ALIKE = {
 @pytest.mark.parametrize("case", ALIKE)
 def test_the_same_as_with_runc(docker, case):
     options, script = ALIKE[case]
+    if runtime_under_test() == "crun":
+        pytest.skip("crun differs from runc in the devices, modes and mounts of a container")
 
     def said(runtime):
         return docker.attempt(*RUN, "--runtime", runtime, *options, "busybox", "sh", "-c", script)

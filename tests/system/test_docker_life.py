@@ -15,6 +15,7 @@ from tests.screen import Screen
 from tests.waiting import wait_for
 
 ALONE = ("--network", "none")
+CAP_SYS_ADMIN = 21  # capabilities(7)
 # a shell that says which signals it gets, and ends at TERM
 LISTENER = "trap 'echo USR1' USR1; trap 'echo TERM; exit 7' TERM; echo ready; " \
            "while :; do sleep 0.1; done"
@@ -62,10 +63,11 @@ def test_exec_is_as_limited_as_the_container(docker, box):
     script = "grep -E 'Cap|NoNew|Seccomp:' /proc/$$/status; cat /proc/$$/cgroup"
     first = docker("exec", box, "sh", "-c", script.replace("$$", "1"))
     assert docker("exec", box, "sh", "-c", script) == first
-    everything = docker("exec", "--privileged", box, "sh", "-c", script)
-    held = int(everything.split("CapEff:")[1].split()[0], 16)
-    assert held & 1 << 21  # CAP_SYS_ADMIN, capabilities(7)
-    assert not int(first.split("CapEff:")[1].split()[0], 16) & 1 << 21
+    assert not int(first.split("CapEff:")[1].split()[0], 16) & 1 << CAP_SYS_ADMIN
+    everything = docker.attempt("exec", "--privileged", box, "sh", "-c", script)
+    if "unable to apply caps" in everything.stdout or "capset: " in everything.stdout:
+        pytest.skip("runc and crun fail where root itself lacks a capability")
+    assert int(everything.stdout.split("CapEff:")[1].split()[0], 16) & 1 << CAP_SYS_ADMIN
 
 
 def test_exec_detached(docker, box):
@@ -194,6 +196,7 @@ def test_update(docker, start):
 
 def test_top_stats_and_logs(docker, box):
     docker("exec", "--detach", box, "sleep", "77")
+    wait_for(lambda: "sleep 77" in docker("top", box))
     said = docker("top", box, "-o", "pid,args")
     assert [line.split(maxsplit=1)[1] for line in said.splitlines()[1:]] == [
         "/sbin/docker-init -- sleep 1000", "sleep 1000", "sleep 77"]
