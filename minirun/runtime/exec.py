@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from minirun.runtime.setup import Setup
     from minirun.runtime.trampoline import Call
 
-LIMIT, GO, ON = b"limit", b"go", b"on"
+LIMIT, GO, ON, TOLD = b"limit", b"go", b"on", b"told"
 
 
 def execute(setup: Setup) -> None:
@@ -109,6 +109,9 @@ def _await_command(setup: Setup, suspicion: str) -> None:
     while answer := setup.channel.socket.recv(sync.PACKET):
         if answer == ON:
             continue
+        if answer == TOLD and setup.agent:
+            setup.agent.finish(setup.pid)
+            continue
         if answer == LIMIT:
             set_limits(setup.process, setup.first_child)
             setup.channel.socket.send(GO)
@@ -122,7 +125,7 @@ def _await_command(setup: Setup, suspicion: str) -> None:
         raise errors.StepError("the process was killed before the command was executed")
 
 
-STEPS = (hold_init, fork_joiner, await_command)
+STEPS = (hold_init, call_agent, fork_joiner, await_command)
 
 
 def enter_cgroup(setup: Setup) -> None:
@@ -232,13 +235,14 @@ def become_command(setup: Setup) -> None:
         ("setsid",),
         *wait,
     ]
+    if setup.agent:
+        setup.agent.told = ("sendto", error_fd, TOLD, len(TOLD), linux.MSG_NOSIGNAL, 0)
     become(setup, setup.channel.fileno(), be_limited, appear, error_fd)
 
 
 JOINER_STEPS = (
     enter_cgroup,
     set_oom_score,
-    call_agent,
     begin_session,
     borrow_from_host,
     join_namespaces,

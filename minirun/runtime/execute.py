@@ -13,6 +13,7 @@ import stat
 
 from minirun import linux
 from minirun.runtime import capabilities, command, hooks, powers, trampoline
+from minirun.runtime.container import CREATED, RUNNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,8 +100,8 @@ def become(
     if setup.filter:
         calls.append(powers.seccomp(setup.filter, setup.filter_flags))
     if setup.agent:
-        calls.append(setup.agent.tell(first + 1, free, setup.container.report("created")))
-        calls.append(("close", first + 1))  # not left to execve, of which the agent may be asked
+        status = RUNNING if setup.agent.told else CREATED
+        calls += setup.agent.calls(first + 1, free, setup.container.report(status))
     calls.append(("execve", _text(setup.path), _texts(process["args"]), _texts(process["env"])))
     for name, *values in calls:
         linux.told(str(name), tuple(values), 0)

@@ -45,7 +45,7 @@ KILL, NOTIFY = ACTIONS["SCMP_ACT_KILL"], ACTIONS["SCMP_ACT_NOTIFY"]
 WITH_ERRNO = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 PERMISSIVE = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
 EPERM, ENOSYS = 1, 38
-TELLING = ("sendmsg", "write")  # what the trampoline calls when the filter holds already
+TELLING = ("sendmsg", "sendto", "write")  # what the trampoline calls when the filter holds already
 NO_SUCH_CALL = ACTIONS["SCMP_ACT_ERRNO"] | ENOSYS
 
 FLAGS = {

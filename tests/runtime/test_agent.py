@@ -26,11 +26,13 @@ CONTINUE = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
 class Agent(threading.Thread):
     """Answers ``asked`` calls with -``error``, or lets them go on where that is 0."""
 
-    def __init__(self, path: Path, error: int, *, may_stay_open: bool = False) -> None:
+    def __init__(self, path: Path, error: int, *, may_stay_open: bool = False,
+                 server: socket.socket | None = None) -> None:  # fmt: skip
         super().__init__(daemon=True)
-        self.server = socket.socket(socket.AF_UNIX)
-        self.server.bind(str(path))
-        self.server.listen()
+        self.server = server or socket.socket(socket.AF_UNIX)
+        if not server:
+            self.server.bind(str(path))
+            self.server.listen()
         self.server.settimeout(10)
         self.error, self.may_stay_open, self.closed = error, may_stay_open, False
         self.asked: list[tuple[int, int]] = []  # (pid, number of the call)
@@ -131,6 +133,26 @@ def passing(fds: dict[int, int]) -> dict:
     return {"preexec_fn": place, "close_fds": False} if fds else {}
 
 
+@pytest.mark.parametrize("calls", [("mkdir", "mkdirat"), ("execve", "mkdir", "mkdirat")])
+def test_exec_has_an_agent_of_its_own(ours, socket_path, calls):
+    """With the number of the new process, which is none of the container's first one."""
+    first = Agent(socket_path, 0)
+    first.start()
+    notifying(ours, socket_path, *calls)
+    ours.create("sleep", "60")
+    ours.oci("start", ours.id, check=True)
+    agent = Agent(socket_path, 0 if "execve" in calls else errno.EDQUOT, server=first.server)
+    agent.start()
+    done = ours.oci("exec", ours.id, "mkdir", "/tmp/new")
+    agent.join(10)
+    assert ("quota exceeded" in done.stderr) == ("execve" not in calls), done
+    assert agent.state["pid"] == agent.asked[0][0] != ours.pid() and agent.closed
+    assert agent.state["state"]["pid"] == ours.pid()
+    assert agent.state["state"]["status"] == "running"
+    ours.oci("kill", ours.id, "KILL", check=True)
+    first.join(10)
+
+
 def test_without_an_agent_there_is_no_container(bundle, socket_path):
     notifying(bundle, socket_path, "mkdir")
     assert "No such file" in bundle.refused() or bundle.runtime != "minirun-oci"
@@ -157,7 +179,7 @@ def test_a_path_without_rules_that_need_it_is_ignored(bundle):
 
 
 def test_what_we_tell_by_cannot_be_notified(ours, socket_path):
-    for name in ("sendmsg", "write"):
+    for name in ("sendmsg", "sendto", "write"):
         notifying(ours, socket_path, name)
         agent = Agent(socket_path, 0)
         assert f"{name} cannot be notified" in ours.refused()
