@@ -13,13 +13,17 @@ ada=1234
 
 oci() { "$runtime" --systemd-cgroup "$@"; }
 
-# bundle NAME: a container that sleeps, with limits, in the scope that cgroupsPath NAME means
+# mine COMMAND...: as a user without privileges
+mine() { runuser -u ada -- env XDG_RUNTIME_DIR=/run/user/$ada "$@"; }
+
+# bundle NAME [mine]: a container that sleeps, with limits, in the scope that cgroupsPath NAME means
 bundle() {
     rm -rf $bundle
     mkdir -p $bundle/rootfs/{bin,proc,sys,dev,tmp}
     cp /bin/busybox $bundle/rootfs/bin
     for applet in sh sleep cat head tr true; do ln -s busybox $bundle/rootfs/bin/$applet; done
-    (cd $bundle && "$runtime" spec ${2:-})
+    if [ $# = 2 ]; then chown -R ada $bundle; fi
+    (cd $bundle && ${2:-} "$runtime" spec ${2:+--rootless})
     python3 - "$1" << 'END'
 import json, sys
 with open("/tmp/bundle/config.json") as file:
@@ -72,8 +76,8 @@ for _ in 1 2 3; do
     expect 'the same name can be used at once' 'status 0' \
         sh -c "'$runtime' --systemd-cgroup run -d -b $bundle one && '$runtime' delete --force one"
 done
-expect 'systemctl stop ends a container' '*"stopped"*status 0' sh -c \
-    "'$runtime' --systemd-cgroup run -d -b $bundle one && systemctl stop docker-one.scope &&
+expect 'systemctl can end a container' '*"stopped"*status 0' sh -c \
+    "'$runtime' --systemd-cgroup run -d -b $bundle one && systemctl kill -s KILL docker-one.scope &&
      sleep 1 && '$runtime' state one && '$runtime' delete one"
 
 # --- names that are none ---
@@ -98,9 +102,7 @@ expect 'pauses it, lets it go on and removes it' '*status 0' \
 useradd --uid $ada --create-home ada
 loginctl enable-linger ada
 until [ -S /run/user/$ada/bus ]; do sleep 0.2; done
-mine() { runuser -u ada -- env -C /tmp XDG_RUNTIME_DIR=/run/user/$ada "$@"; }
-bundle :docker:mine --rootless
-chown -R ada $bundle
+bundle :docker:mine mine
 expect "a user's limits are kept by the user's own systemd" '67108864 33554432 20 50000 100000 status 0' \
     sh -c "$(declare -f mine limits); ada=$ada
            mine '$runtime' --root /run/user/$ada/oci --systemd-cgroup run -d -b $bundle mine &&
@@ -110,8 +112,7 @@ expect 'and can be changed' 'status 0' \
 expect 'exec works there' $'7\nstatus 0' mine "$runtime" --root /run/user/$ada/oci exec mine \
     cat /sys/fs/cgroup/pids.max
 expect 'and removal' 'status 0' mine "$runtime" --root /run/user/$ada/oci delete --force mine
-bundle /mine --rootless
-chown -R ada $bundle
+bundle /mine mine
 expect 'without systemd, limits are refused, with the reason' '*not ours to change*status 125' \
     mine "$runtime" --root /run/user/$ada/oci run -b $bundle mine
 loginctl disable-linger ada

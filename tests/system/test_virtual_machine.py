@@ -18,7 +18,7 @@ from tests.system.test_vagrant import box
 PROJECT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
-# Too many to be run twice by a processor that is computed: what has to do with cgroups, and the rest
+# All of them take half an hour on a processor that is computed: so these the second time.
 ALL = "tests/runtime"
 CGROUPS = ("tests/runtime/test_cgroup_containers.py", "tests/runtime/test_lifecycle.py",
            "tests/runtime/test_run.py", "tests/runtime/test_exec.py")
@@ -45,5 +45,6 @@ def test_systemd_and_we_agree(tmp_path):
 @pytest.mark.parametrize(("options", "tests"), [("", (ALL,)), (" --systemd-cgroup", CGROUPS)],
                          ids=["cgroupfs", "systemd"])
 def test_the_tests_of_the_runtime_pass(tmp_path, options, tests):
-    in_machine("env", f"OCI_RUNTIME={minirun_oci(tmp_path)}{options}", sys.executable, "-m", "pytest",
-               "-q", "--color=no", "-p", "no:cacheprovider", *tests, sees=tmp_path)
+    runtime = f"{minirun_oci(tmp_path)}{options}"
+    in_machine("env", f"OCI_RUNTIME={runtime}", sys.executable, "-m", "pytest", "-q", "--color=no",
+               "-p", "no:cacheprovider", *tests, sees=tmp_path)
