@@ -118,6 +118,17 @@ def test_no_pivot(ours):
     assert not [point for point in points if point.startswith(str(ours.directory))]
 
 
+def test_no_whole_proc_is_left_out_of_sight(ours):
+    """The kernel lets a user namespace mount a /proc without masks only if it has one already."""
+    script = "mount -t proc proc /tmp 2>/dev/null && cat /tmp/keys && echo mounted || echo refused"
+    for kind in ours.process["capabilities"]:
+        ours.process["capabilities"][kind] = ["CAP_SETFCAP"]  # to map root: user_namespaces(7)
+    ours.process["args"] = ["unshare", "-U", "-r", "-m", "-p", "-f", "sh", "-c", script]
+    for options in ((), ("--no-pivot",)):
+        assert ours.run(options=options).stdout == "refused\n"
+        ours.id += "x"
+
+
 def test_exec_into_a_root_that_was_moved(ours):
     ours.process["args"] = ["sleep", "60"]
     ours.run(options=("--no-pivot", "-d"))
