@@ -204,7 +204,7 @@ PROCESS = record(
     ),
 )  # fmt: skip
 
-THROTTLE = array(record("major minor", major=int64, minor=int64, rate=uint64))
+THROTTLE = array(record("major minor rate", major=int64, minor=int64, rate=uint64))
 RESOURCES = record(
     unified=mapping(text),
     devices=array(
