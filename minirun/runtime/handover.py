@@ -33,11 +33,17 @@ def open_fds(text: str, listening: int) -> int:
         raise errors.UsageError(f"--preserve-fds: not a count: {errors.printable(text)}")
     count = int(text) + listening
     for fd in range(3, 3 + count):
-        try:
-            os.set_inheritable(fd, True)
-        except OSError:
-            raise errors.UsageError(f"--preserve-fds {text}: {fd} is not open") from None
+        if not _was_given(fd):
+            raise errors.UsageError(f"--preserve-fds {text}: {fd} is not open")
     return count
+
+
+def _was_given(fd: int) -> bool:
+    """Did our caller open it? What we have opened ourselves is close-on-exec."""
+    try:
+        return os.get_inheritable(fd)
+    except OSError:
+        return False
 
 
 def explainer(options: Values) -> Explainer | None:
