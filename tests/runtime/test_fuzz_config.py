@@ -35,7 +35,7 @@ MACHINE = os.uname().machine
 
 def full_config() -> dict:
     """The default one and more: most fields have a value that is understood."""
-    config = default_config()
+    config = copy.deepcopy(default_config())
     config["mounts"].append(bind("/srv", "/srv", "ro", "rnosuid", "rslave", "idmap"))
     config["process"] |= {
         "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 10, "hard": 20}],
