@@ -17,7 +17,7 @@ from minirun.runtime import cgroup as cgroups
 from minirun.runtime import ending, hooks, idmap, init, namespaces
 from minirun.runtime import spec as specs
 from minirun.runtime.container import Container, start_time
-from minirun.runtime.process import live, prioritise, receive, set_limits
+from minirun.runtime.process import live, prioritise, reap, receive, receive_ready, set_limits
 from minirun.runtime.setup import Setup
 from minirun.runtime.step import take
 
@@ -64,7 +64,9 @@ def create(setup: Setup) -> None:
     try:
         take(STEPS, setup, setup.explainer)
     except BaseException:
+        setup.channel.close()  # who waits for an answer ends
         ending.destroy(setup.container)
+        reap(setup)
         raise
 
 
@@ -99,8 +101,8 @@ def fork_child(setup: Setup) -> None:
     man:    fork(2), unshare(2), prctl(2) (PR_SET_CHILD_SUBREAPER)
     """
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)  # the grandchild becomes our child
-    child = linux.fork()
-    if child == 0:
+    setup.first_child = linux.fork()
+    if setup.first_child == 0:
         setup.become_child()
         setup.container.unlock()  # that is the parent's
         live(setup, init.FIRST_STEPS)
@@ -108,11 +110,10 @@ def fork_child(setup: Setup) -> None:
     setup.listener.close()  # the child has it; when that dies, nobody shall answer the door
     message = receive(setup)
     if message[0] == "maps":
-        idmap.write(child, namespaces.maps(setup.spec))
+        idmap.write(setup.first_child, namespaces.maps(setup.spec))
         setup.channel.send("go")
         message = receive(setup)
     pid = setup.pid = message[1]
-    setup.first_child = child
     setup.container.record("process.json", {"pid": pid, "startTime": start_time(pid)})
     if devices := setup.linux("netDevices"):
         from minirun.runtime import netdevices
@@ -147,10 +148,10 @@ def await_ready(setup: Setup) -> None:
     shell:  prlimit --pid PID --nofile=1024:4096
     man:    prlimit(2), getrlimit(2)
     """
-    message = receive(setup)
+    suspicion = receive_ready(setup)
     os.waitpid(setup.first_child, 0)
-    if message[1]:
-        setup.container.write("suspicion", os.fsencode(message[1]))
+    if suspicion:
+        setup.container.write("suspicion", os.fsencode(suspicion))
     if not (setup.spec.get("hooks") or {}).get("startContainer"):
         setup.channel.receive()  # an error, or the end of file that execve(2) brings
     set_limits(setup.process, setup.container.state["pid"])

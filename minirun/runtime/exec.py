@@ -44,6 +44,7 @@ from minirun.runtime.process import (
     change_directory,
     live,
     prioritise,
+    reap,
     receive_ready,
     set_limits,
     set_oom_score,
@@ -98,11 +99,9 @@ def await_command(setup: Setup) -> None:
         _await_command(setup, suspicion=receive_ready(setup))
     except BaseException:
         setup.channel.close()  # who waits for "go" ends with that
-        if setup.pid:
-            os.waitpid(setup.pid, 0)
+        reap(setup)
         raise
-    finally:
-        os.waitpid(setup.first_child, 0)
+    os.waitpid(setup.first_child, 0)
 
 
 def _await_command(setup: Setup, suspicion: str) -> None:

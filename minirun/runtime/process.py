@@ -3,7 +3,7 @@
 It takes two: the parent, who stays outside, and the child, whose life is to take steps. These
 functions and steps are used by both (create.py and init.py, exec.py), with those of execute.py.
 
-Interface: receive, receive_ready, set_limits, prioritise (parent); live, change_directory, and
+Interface: receive, receive_ready, set_limits, prioritise, reap (parent); live, change_directory, and
 steps (child).
 """
 
@@ -79,6 +79,15 @@ def set_limits(process: dict[str, Any], pid: int) -> None:
                 f"process.rlimits: {limit['type']} cannot be raised to {limit['hard']}",
                 hint="ulimit -H shows what we may set at most without CAP_SYS_RESOURCE",
             ) from error
+
+
+def reap(setup: Setup) -> None:
+    """Collect the children of a set-up that failed: who called us may never do it."""
+    for pid in filter(None, (setup.first_child, setup.pid)):
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:  # collected already
+            pass
 
 
 def live(setup: Setup, steps: tuple[Callable[[Setup], None], ...]) -> None:

@@ -594,3 +594,49 @@ def test_an_exec_that_is_killed_ends(ours):
     while exec_pids(ours) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert exec_pids(ours) == set()
+
+
+def test_without_a_pid_namespace_of_its_own(ours):
+    """RT02: then our Python is seen inside, and must not be looked into or written to."""
+    ours.linux["namespaces"] = [
+        entry for entry in ours.linux["namespaces"] if entry["type"] != "pid"
+    ]
+    looper = "while :; do for p in /proc/[0-9]*; do ( : > $p/exe ) 2> /dev/null; done; done"
+    start(ours, "sh", "-c", looper)
+    before = fingerprint(INTERPRETER)
+    for _ in range(10):
+        assert output(ours, "echo", "hello") == "hello\n"
+    assert fingerprint(INTERPRETER) == before
+
+
+@pytest.mark.parametrize("command", ["true", "nope", "/etc/passwd"])
+def test_no_zombies_are_left_to_our_caller(ours, command):
+    """All children of ours are reaped by us, in success or failure: callers may not."""
+    start(ours)
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        execute(ours, command)
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+    finally:
+        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 0)
+
+
+@pytest.mark.parametrize("break_it", [
+    lambda config: config["process"].update(args=["nope"]),
+    lambda config: config["process"].update(cwd="/proc/self/fd/3"),
+    lambda config: config["root"].update(path="nowhere"),
+    lambda config: config.update(hooks={"createRuntime": [{"path": "/bin/false"}]}),
+    lambda config: config.update(hooks={"createContainer": [{"path": "/bin/false"}]}),
+    lambda config: config["linux"]["namespaces"].append({"type": "time", "path": "/nowhere"}),
+])  # fmt: skip
+def test_no_zombies_are_left_by_a_create_that_fails(ours, break_it):
+    break_it(ours.config)
+    ours.write()
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        assert ours.oci("create", ours.id).returncode != 0
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+    finally:
+        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 0)

@@ -4,7 +4,7 @@ The exit code is the command's own, or 128 + n if signal n ended it."""
 
 from __future__ import annotations
 
-from minirun.runtime import ending, foreground, log
+from minirun.runtime import ending, foreground, log, process
 from minirun.runtime.commands import create, start
 
 TYPE_CHECKING = False
@@ -28,6 +28,7 @@ def run(options: Values, container_id: str) -> int:
         start.start(container, setup.spec, setup.explainer)
     except BaseException:
         ending.destroy(container)
+        process.reap(setup)
         raise
     container.unlock()
     if signal_fd is None:
