@@ -114,6 +114,7 @@ def test_no_root_inside(mapped):
     mapped.process["user"] = {"uid": 1001, "gid": 1002, "additionalGids": [1003]}
     for mount in mapped.config["mounts"]:
         mount["options"] = [word for word in mount["options"] if word != "gid=5"]
+    mapped.process["capabilities"]["inheritable"] = ["CAP_KILL"]
     (mapped.rootfs / "tmp").chmod(0o777)
     script = "id -u; id -G; grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status"
     nothing = [f"Cap{name}:\t{'0' * 16}" for name in ("Prm", "Eff", "Amb")]

@@ -52,6 +52,12 @@ def test_the_cgroup_tests_pass(tests):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_ordinary_users_have_limits_where_a_cgroup_was_given_to_them():
+    done = under_uml(sys.executable, "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider",
+                     "tests/runtime/test_rootless.py", "-k", "cgroup", LIMIT="200")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_containers_run_and_limits_bite():
     path = f"PATH=/usr/local/bin:{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin"
     done = under_uml("env", path, "tests/system/cgroup_v2.sh")
