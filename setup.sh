@@ -33,7 +33,7 @@ apt_test_packages="
     runc crun podman netavark catatonit buildah containerd containernetworking-plugins docker.io
     uidmap slirp4netns docker-compose iptables docker-registry
     skopeo umoci mmdebstrap
-    strace openssl tmux hyperfine time attr libcap2-bin procps git libseccomp2 shellcheck
+    strace openssl tmux hyperfine time attr libcap2-bin procps git libseccomp2 shellcheck criu
     user-mode-linux qemu-user-static binutils binutils-aarch64-linux-gnu"
 dnf_test_packages="
     runc crun podman netavark catatonit buildah containerd containernetworking-plugins moby-engine

@@ -78,6 +78,14 @@ def test_a_part_imports_only_what_the_design_allows(part):
     assert not wrong, "\n".join(wrong)
 
 
+def test_the_runtime_has_no_defaults_of_its_own():
+    """A container is what its config.json says; only ``spec``, which writes one, knows defaults."""
+    defaults = {"minirun.defaults", "minirun.seccomp_profile"}
+    files = (PACKAGE / "runtime").rglob("*.py")
+    knowing = {str(file.relative_to(PACKAGE)) for file in files if imported(file) & defaults}
+    assert knowing == {"runtime/commands/spec.py"}
+
+
 def loaded_after(statement: str) -> set[str]:
     """The modules of a fresh interpreter, started as the launcher starts it, after a statement."""
     script = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {statement}; print(*sys.modules)"
