@@ -100,7 +100,7 @@ def _check(options: Options, mount: dict[str, Any], place: str) -> None:
     if options.bind or kind == "cgroup":
         # mount(2) takes no notice of "size=64k" here, and engines send it. A word that may be a
         # mistyped "ro" is another matter.
-        wrong += [word for word in options.data if "=" not in word]
+        wrong += [word for word in options.data if "=" not in word or "idmap=" in word]
         options.data.clear()
     if wrong:
         raise SpecError(f"{place}.options: {printable(wrong[0])} has no meaning for a {kind} mount")
