@@ -39,7 +39,7 @@ dnf_test_packages="
     runc crun podman netavark catatonit buildah containerd containernetworking-plugins moby-engine
     shadow-utils slirp4netns iptables-nft
     skopeo umoci busybox
-    strace openssl tmux hyperfine time attr libcap procps-ng git libseccomp ShellCheck
+    strace openssl tmux hyperfine time attr libcap procps-ng git libseccomp ShellCheck criu
     qemu-user-static binutils binutils-aarch64-linux-gnu"
 # With --all: what vagrant/ needs to bring up its virtual machine; what builds a kubelet.
 all_packages="

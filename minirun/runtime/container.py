@@ -36,7 +36,8 @@ ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0
 ID_LENGTH = 255  # of a file name
 
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
-FROZEN = {1: ("freezer.state", b"FROZEN"), 2: ("cgroup.events", b"frozen 1")}
+# cgroup's version: where it says that it was told to freeze, even if not all stand still yet
+FROZEN = {1: ("freezer.state", (b"FROZEN", b"FREEZING")), 2: ("cgroup.freeze", (b"1",))}
 
 ALIVE = (CREATED, RUNNING, PAUSED)
 ALLOWED = {  # operation: the states it is allowed in
@@ -190,7 +191,7 @@ class Container:
                 file, words = FROZEN[version]
                 try:
                     with open(f"{mount}{record['path']}/{file}", "rb") as stream:
-                        return words in stream.read().splitlines()
+                        return stream.read().strip() in words
                 except OSError:
                     return False
         return False

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -146,6 +147,23 @@ def test_a_paused_container_is_ended(bundle, words):
         bundle.wait_for("stopped")
         bundle.oci("delete", bundle.id, check=True)
     assert bundle.listed() == []
+
+
+def test_a_pause_that_was_killed_can_be_undone(ours):
+    """RL16: at whatever moment; the state says what is to be done."""
+    ours.run("sh", "-c", "while :; do echo x >> /tmp/x; sleep 0.01; done", options=("-d",))
+    for delay in [random.random() * 0.06 for _ in range(15)]:
+        pause = subprocess.Popen(ours.arguments("pause", ours.id), stdin=subprocess.DEVNULL)
+        time.sleep(delay)
+        pause.kill()
+        pause.wait()
+        if ours.state()["status"] == "paused":
+            ours.oci("resume", ours.id, check=True)
+        assert ours.state()["status"] == "running"
+        size = (ours.rootfs / "tmp/x").stat().st_size
+        deadline = time.monotonic() + 5
+        while (ours.rootfs / "tmp/x").stat().st_size == size:
+            assert time.monotonic() < deadline
 
 
 def test_signals_wait_for_resume(bundle):
