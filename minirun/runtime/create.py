@@ -36,11 +36,13 @@ def prepare(
     *,
     rootless: bool = False,
     systemd: bool = False,
+    new_keyring: bool = True,
 ) -> Setup:
     """Decide all that can be decided before anything is made, and write it down.
 
     With ``rootless`` we do without a cgroup where none can be had, if config.json sets no limits;
-    with ``systemd``, the cgroup is made by it.
+    with ``systemd``, the cgroup is made by it. Without ``new_keyring`` the container's processes,
+    those of exec too, keep the session keyring of their caller.
     """
     resources = specs.get(spec, "linux.resources") or {}
     path = specs.get(spec, "linux.cgroupsPath")
@@ -55,6 +57,7 @@ def prepare(
         "rootfs": os.path.normpath(os.path.join(bundle, spec["root"]["path"])),
         "annotations": spec.get("annotations") or {},
         "cgroup": cgroup.to_json(),
+        "newKeyring": new_keyring,
     }
     return Setup(Container.create(root, container_id, text, state), spec, cgroup)
 

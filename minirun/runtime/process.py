@@ -3,8 +3,8 @@
 It takes two: the parent, who stays outside, and the child, whose life is to take steps. These
 functions and steps are used by both (create.py and init.py, exec.py), with those of execute.py.
 
-Interface: receive, receive_ready, set_limits, prioritise, reap (parent); live, change_directory, and
-steps (child).
+Interface: receive, receive_ready, set_limits, prioritise, reap (parent); live, change_directory,
+and steps (child).
 """
 
 from __future__ import annotations

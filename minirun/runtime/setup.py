@@ -33,7 +33,8 @@ class Setup:
         self.explainer: Explainer | None = None
         self.console_socket = ""
         self.preserved = 0  # how many file descriptors above 2 the command is to have
-        self.new_keyring = self.pivot = True
+        self.pivot = True
+        self.new_keyring: bool = container.state["newKeyring"]
         # what steps leave behind for later ones
         self.channel, self.end_of_child = Channel.pair()
         self.first_child = self.pid = 0  # its pid, and the command's

@@ -640,3 +640,13 @@ def test_no_zombies_are_left_by_a_create_that_fails(ours, break_it):
             os.waitpid(-1, os.WNOHANG)
     finally:
         linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 0)
+
+
+@pytest.mark.parametrize("options", [(), ("--no-new-keyring",)])
+def test_keyrings(ours, options):
+    """RT47: none of ours, and where keyctl(2) is forbidden, no call of it by exec either."""
+    ours.create("sleep", "1000", options=options)
+    trace = ours.directory / "trace"
+    ours.command = ["strace", "-f", "-e", "trace=keyctl", "-o", str(trace), *ours.command]
+    output(ours, "true")
+    assert ("keyctl(KEYCTL_JOIN" in trace.read_text()) == (not options)

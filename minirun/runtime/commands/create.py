@@ -51,10 +51,11 @@ def make(options: Values, container_id: str, *, detached: bool) -> Setup:
     without = rootless == "true" or (rootless == "auto" and not is_root_of_machine())
     systemd = bool(options.get("systemd-cgroup")) or options.get("cgroup-manager") == "systemd"
     setup = parent.prepare(
-        options["root"], container_id, bundle, spec, text, rootless=without, systemd=systemd
-    )
+        options["root"], container_id, bundle, spec, text,
+        rootless=without, systemd=systemd, new_keyring=not options.get("no-new-keyring"),
+    )  # fmt: skip
     setup.pivot = not options.get("no-pivot")
-    setup.preserved, setup.new_keyring = preserved, not options.get("no-new-keyring")
+    setup.preserved = preserved
     setup.console_socket = options.get("console-socket") or ""
     setup.explainer = handover.explainer(options)
     parent.create(setup)
