@@ -111,7 +111,7 @@ def test_the_front_end_starts_without_the_registry_client():
 
 def test_every_file_is_one_concept():
     """60 to 300 lines a file (tables aside: data, and linux.py); a function fits a screen."""
-    tables = {"syscalls.py", "seccomp_profile.py", "linux.py"}
+    tables = {"syscalls.py", "schema.py", "seccomp_profile.py", "linux.py"}
     long = []
     for source in sorted(PACKAGE.rglob("*.py")):
         text = source.read_text()

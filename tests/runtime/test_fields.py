@@ -241,8 +241,17 @@ STRICTER = (
 # Where ours says yes and the schema no: it is checked elsewhere, or callers of runtimes send it.
 LAXER = (
     "process.rlimits[].type",  # spec.py has the names
+    "linux.resources.pids.limit",  # an empty object sets no limit, for runc too
     "linux.devices[].fileMode",  # Docker sends the bits of the file's type with it
 )
+
+
+# What the schema can do without, and the spec's text not.
+REQUIRED = (
+    "linux.memoryPolicy.mode", "linux.personality.domain",
+    *(f"linux.resources.blockIO.throttle{kind}Device[].rate"
+      for kind in ("ReadBps", "WriteBps", "ReadIOPS", "WriteIOPS")),
+)  # fmt: skip
 
 
 def refusal(value: dict) -> str | None:
@@ -270,6 +279,13 @@ def test_every_field_is_judged_as_the_schema_says(place):
         holder = holder[word]
     name = place.replace("[]", "[0]").replace("*", "x")
     general = re.sub(r"^hooks\.\w+", "hooks.*", place)
+    if isinstance(last, str) and last != "x":
+        kept = holder.pop(last)
+        refused = refusal(config)
+        if bool(refused) != (not official.is_valid(config)):
+            assert place in (REQUIRED if refused else LAXER), refused
+        assert refused is None or refused == f"{name}: is required"
+        holder[last] = kept
     for holder[last] in SAMPLES:
         refused = refusal(config)
         assert refused is None or refused.startswith(name), refused

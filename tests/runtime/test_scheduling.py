@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -35,7 +36,11 @@ def old(bundle, *, runc: bool = False) -> None:
 
 def with_real_time(bundle) -> None:
     """cgroup v1 gives a group no time for real-time processes unless it is asked to."""
-    if os.path.exists("/sys/fs/cgroup/cpu/cpu.rt_runtime_us"):
+    top = Path("/sys/fs/cgroup/cpu")
+    if (top / "cpu.rt_runtime_us").exists():
+        given = sum(int(path.read_text()) for path in top.glob("*/cpu.rt_runtime_us"))
+        if int((top / "cpu.rt_runtime_us").read_text()) - given < 1000:
+            pytest.skip("other cgroups have all the time that there is for real-time processes")
         bundle.linux["cgroupsPath"] = f"/minirun-test-{bundle.id}"
         bundle.linux["resources"]["cpu"] = {"realtimeRuntime": 1000}
 
@@ -53,7 +58,8 @@ def with_real_time(bundle) -> None:
 def test_the_scheduler_is_as_asked(bundle, scheduler, expected):
     old(bundle, runc=True)
     bundle.process["scheduler"] = scheduler
-    with_real_time(bundle)
+    if scheduler["policy"] in ("SCHED_FIFO", "SCHED_RR"):
+        with_real_time(bundle)
     bundle.create("sleep", "60")
     bundle.oci("start", bundle.id, check=True)
     found = attributes(bundle.pid())
