@@ -1,5 +1,6 @@
 """User namespaces that root makes: containers whose root is an ordinary user of the host."""
 
+import doctest
 import os
 import subprocess
 import time
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from minirun.runtime import idmap
 from tests.runtime.bundles import bind
 
 FIRST, COUNT = 3_000_000, 65536
@@ -47,6 +49,10 @@ def test_a_volume_that_only_root_may_reach(mapped, tmp_path):
     mapped.config["mounts"].append(bind(closed / "volume", "/volume", "ro"))
     assert mapped.sh("cat /volume/file") == "seen\n"
     assert "Read-only" in mapped.run("touch", "/volume/new").stderr
+
+
+def test_examples():
+    assert doctest.testmod(idmap).failed == 0
 
 
 def test_many_rows(mapped):
