@@ -156,13 +156,28 @@ def podman(directory: Path, *, within: list[str]) -> Iterator[Engine]:
         yield Engine(command, str(directory), within)
 
 
+# What a container's shell is asked for its limits: cgroup v2 has the one file, v1 the others.
+LIMITS = {
+    "memory": ("memory.max", "memory/memory.limit_in_bytes"),
+    "cpu": ("cpu.max", "cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us"),
+    "pids": ("pids.max", "pids/pids.max"),
+    "cpuset": ("cpuset.cpus", "cpuset/cpuset.cpus"),
+}
+
+
+def show_limit(kind: str, mounted: str = "/sys/fs/cgroup") -> str:
+    """A line of shell that prints it, the quota and the period of a processor on one line."""
+    v2, v1 = LIMITS[kind]
+    return f"cd {mounted}; echo $(cat {v2} 2>/dev/null || cat {v1})"
+
+
 # --- cgroups --------------------------------------------------------------------------------
 
 
 @contextmanager
 def cgroups_removed(*names: str) -> Iterator[None]:
     """The part of the cgroup trees that an engine gave this name goes, if it came with it."""
-    tops = [top for top in [CGROUPS, *CGROUPS.iterdir()] if top.is_dir()]
+    tops = [top for top in [CGROUPS, *CGROUPS.iterdir()] if (top / "cgroup.procs").exists()]
     ours = [top / name for top in tops for name in names if not (top / name).exists()]
     try:
         yield

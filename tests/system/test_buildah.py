@@ -6,7 +6,7 @@ import pytest
 
 from tests import images
 from tests.components import private_network, require
-from tests.daemons import Engine, cgroups_removed, other_runtimes
+from tests.daemons import Engine, cgroups_removed, other_runtimes, show_limit
 from tests.images import run
 
 DOCKERFILE = """
@@ -84,11 +84,11 @@ def test_the_runtime_is_what_runs(buildah, tmp_path):
 
 
 def test_limits_and_powers(buildah, build, tmp_path):
-    done = build("""
+    done = build(f"""
         FROM tiny-base
         WORKDIR /tmp
         RUN grep -E '^(CapEff|Seccomp):' /proc/self/status > powers
-        RUN ulimit -n > files; cat /sys/fs/cgroup/memory/memory.limit_in_bytes > memory
+        RUN ulimit -n > files; ({show_limit("memory")}) > memory
     """, "--memory", "64m", "--ulimit", "nofile=100:100", "--cap-drop", "all")
     assert done.returncode == 0, done.stderr
     powers, open_files, memory = files(buildah, tmp_path, "tmp/powers", "tmp/files", "tmp/memory")

@@ -12,7 +12,7 @@ import pytest
 from tests import images
 from tests.components import private_network
 from tests.daemons import containerd as containerd_in
-from tests.daemons import other_runtimes
+from tests.daemons import other_runtimes, show_limit
 from tests.screen import Screen
 from tests.waiting import grows, wait_for
 
@@ -64,8 +64,8 @@ def test_run(ctr):
 
 
 @pytest.mark.parametrize(("options", "line", "answer"), [
-    (["--memory-limit", "8388608", *CGROUPS], "cat /cg/memory/memory.limit_in_bytes", "8388608"),
-    (["--cpus", "0.5", *CGROUPS], "cat /cg/cpu/cpu.cfs_quota_us", "50000"),
+    (["--memory-limit", "8388608", *CGROUPS], show_limit("memory", "/cg"), "8388608"),
+    (["--cpus", "0.5", *CGROUPS], show_limit("cpu", "/cg"), "50000 100000"),
     (["--cwd", "/tmp", "--env", "A=b"], "echo $(pwd) $A", "/tmp b"),
     (["--read-only"], "touch /x 2>/dev/null || echo refused", "refused"),
     (["--seccomp"], "grep Seccomp: /proc/self/status | cut -f2", "2"),

@@ -11,13 +11,11 @@ import pytest
 from tests import cri as client
 from tests import images
 from tests.components import private_network
-from tests.daemons import Engine, containerd, other_runtimes
+from tests.daemons import Engine, containerd, other_runtimes, show_limit
 
 grpc = pytest.importorskip("grpc", reason="grpcio-tools is not installed (setup.sh test)")
 
 IMAGE = "docker.io/library/busybox:test"
-MEMORY = "/sys/fs/cgroup/memory/memory.limit_in_bytes"
-QUOTA = "/sys/fs/cgroup/cpu/cpu.cfs_quota_us"
 OWN_PROCESSES = {"namespace_options": {"pid": "CONTAINER"}}  # what the kubelet asks for
 
 
@@ -136,11 +134,11 @@ def test_resources_and_their_update(cri, pod):
     resources = {"memory_limit_in_bytes": 32 << 20, "cpu_period": 100_000, "cpu_quota": 50_000,
                  "oom_score_adj": 500}
     container = pod.start("c", "sleep", "1000", resources=resources)
-    line = f"cat {MEMORY} {QUOTA} /proc/1/oom_score_adj"
-    assert pod.exec(container, line) == "33554432\n50000\n500\n"
+    line = f"{show_limit('memory')}; {show_limit('cpu')}; cat /proc/1/oom_score_adj"
+    assert pod.exec(container, line) == "33554432\n50000 100000\n500\n"
     resources |= {"memory_limit_in_bytes": 64 << 20, "cpu_quota": 20_000}
     cri.UpdateContainerResources(container_id=container, linux=resources)
-    assert pod.exec(container, line) == "67108864\n20000\n500\n"
+    assert pod.exec(container, line) == "67108864\n20000 100000\n500\n"
     assert pod.exec(container, "echo still here") == "still here\n"
 
 

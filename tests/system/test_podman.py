@@ -10,7 +10,7 @@ import pytest
 
 from tests import images
 from tests.components import private_network
-from tests.daemons import Engine, other_runtimes
+from tests.daemons import Engine, other_runtimes, show_limit
 from tests.daemons import podman as podman_in
 from tests.screen import Screen
 from tests.waiting import grows, wait_for
@@ -65,10 +65,10 @@ def test_a_command_that_cannot_be_run(podman, command, code, reason):
 
 
 @pytest.mark.parametrize(("options", "command", "answer"), [
-    (["-m", "6m"], "cat /sys/fs/cgroup/memory/memory.limit_in_bytes", "6291456"),
-    (["--cpus", "0.5"], "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000"),
-    (["--pids-limit", "10"], "cat /sys/fs/cgroup/pids/pids.max", "10"),
-    (["--cpuset-cpus", "1"], "cat /sys/fs/cgroup/cpuset/cpuset.cpus", "1"),
+    (["-m", "6m"], show_limit("memory"), "6291456"),
+    (["--cpus", "0.5"], show_limit("cpu"), "50000 100000"),
+    (["--pids-limit", "10"], show_limit("pids"), "10"),
+    (["--cpuset-cpus", "0"], show_limit("cpuset"), "0"),
 ])
 def test_limits(podman, options, command, answer):
     assert run(podman, *options, IMAGE, "sh", "-c", command) == (0, f"{answer}\n")
@@ -215,9 +215,8 @@ def test_pause(podman, tmp_path):
 
 def test_update(podman, container):
     podman("update", "--memory", "32m", "--cpus", "0.3", container)
-    files = ("memory/memory.limit_in_bytes", "cpu/cpu.cfs_quota_us")
-    said = podman("exec", container, "cat", *(f"/sys/fs/cgroup/{file}" for file in files))
-    assert said == "33554432\n30000\n"
+    line = f"{show_limit('memory')}; {show_limit('cpu')}"
+    assert podman("exec", container, "sh", "-c", line) == "33554432\n30000 100000\n"
 
 
 def test_top_and_stats(podman, container):
