@@ -9,7 +9,7 @@ import copy
 import os
 from typing import Any
 
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minirun.errors import Error, SpecError
@@ -165,7 +165,6 @@ def test_the_config_that_is_changed_is_understood():
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(CHANGES)
-@example([(160, "-", None)])
 def test_changed_configs(changes):
     try:
         decide(change(full_config(), changes))
