@@ -98,6 +98,8 @@ def test_ps(running):
     pids = json.loads(running.oci("ps", "--format", "json", running.id, check=True).stdout)
     assert running.pid() in pids
     assert len(pids) == 2
+    if subprocess.run(["ps", "-ef"], capture_output=True, check=False).returncode:
+        pytest.skip("no ps(1) that works on this kernel")
     text = running.oci("ps", running.id, check=True).stdout
     assert all(str(pid) in text for pid in pids)
     if running.runtime != "crun":  # which prints the numbers only
@@ -238,11 +240,15 @@ def test_updates_that_make_no_sense(ours, option, value):
     assert (done.returncode, done.stderr[:7]) == (125, "error: ")
 
 
-def test_update_of_the_limit_below_what_is_used_is_refused(running):
-    done = running.oci("update", "--memory", "1", running.id)
-    if running.runtime == "minirun-oci":
-        assert done.returncode == 125
-        assert memory_limit(running) == 64 * MIB
+def test_a_limit_below_what_is_used_is_refused_if_that_was_asked_for(ours):
+    """checkBeforeUpdate: cgroup v2 would take it, and kill."""
+    ours.linux["resources"] |= {"memory": {"limit": 64 * MIB}}
+    ours.run("sleep", "60", options=("-d",))
+    resources = {"memory": {"limit": 4096, "checkBeforeUpdate": True}}
+    (ours.directory / "file").write_text(json.dumps(resources))
+    assert ours.oci("update", "--resources", "file", ours.id).returncode == 125
+    assert memory_limit(ours) == 64 * MIB
+    assert ours.state()["status"] == "running"
 
 
 def test_update_of_what_has_stopped(bundle):
