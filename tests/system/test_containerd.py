@@ -73,7 +73,7 @@ def test_run(ctr):
     (["--privileged"], "mount -t tmpfs tmpfs /mnt 2>/dev/null || mount -t tmpfs tmpfs /tmp && "
      "echo mounted", "mounted"),
     (["--net-host"], "ls /sys/class/net", "lo"),
-    (["--mount", "type=tmpfs,dst=/mnt,options=size=1m"],
+    (["--mount", "type=tmpfs,src=tmpfs,dst=/mnt,options=size=1m"],
      "df /mnt | grep -c ' 1024 '", "1"),
 ])  # fmt: skip
 def test_options(ctr, options, line, answer):
