@@ -18,6 +18,7 @@ from errno import EINVAL
 
 from minirun import errors, linux
 from minirun.runtime import idmap, mounts
+from minirun.runtime.process import live
 from minirun.runtime.sync import Channel
 
 TYPE_CHECKING = False
@@ -29,17 +30,15 @@ if TYPE_CHECKING:
 
 def lend(setup: Setup, index: int) -> None:
     """Answer the child's message "tree": the file descriptor of a mount for ``mounts[index]``."""
+    def lend_tree(setup: Setup) -> None:
+        setup.channel.send("tree", fd=_tree(setup, index))
+        os._exit(0)
+
     pid = linux.fork()
     if pid == 0:
-        try:
-            setup.channel.send("tree", fd=_tree(setup, index))
-        except errors.Error as error:
-            setup.channel.send_error(error)
-        except OSError as error:
-            setup.channel.send_error(errors.from_os_error(error))
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
+        live(setup, (lend_tree,))  # the child is told what goes wrong
+    if os.WIFSIGNALED(os.waitpid(pid, 0)[1]):
+        raise errors.StepError(f"mounts[{index}]: the process that was to lend it was killed")
 
 
 def _tree(setup: Setup, index: int) -> int:
@@ -54,7 +53,10 @@ def _tree(setup: Setup, index: int) -> int:
     namespace = _user_namespace(mount, init) if mapped else -1
     fd = os.open(f"/proc/{init}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     linux.setns(fd, linux.CLONE_NEWNS)
-    tree = mounts.clone(os.path.join(setup.bundle, mount["source"]), options)
+    try:
+        tree = mounts.clone(os.path.join(setup.bundle, mount["source"]), options)
+    except OSError as error:
+        raise errors.StepError(f"{place}.source: {source}: {error.strerror}") from error
     if mapped:
         flags = linux.AT_EMPTY_PATH | (linux.AT_RECURSIVE if "ridmap" in mapped else 0)
         try:

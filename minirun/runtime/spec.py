@@ -180,6 +180,8 @@ def _check_mounts(spec: Spec) -> None:
         maps = [mount.get("uidMappings"), mount.get("gidMappings")]
         if any(maps) and not all(maps):
             raise SpecError(f"mounts[{index}].uidMappings, gidMappings: one needs the other")
+        for kind, rows in zip(("uid", "gid"), maps, strict=True):
+            check_mappings(rows or [], f"mounts[{index}].{kind}Mappings")
         mapped = {"idmap", "ridmap"} & set(mount.get("options") or [])
         if mapped and not any(maps) and "user" not in namespaces(spec):
             raise SpecError(

@@ -357,6 +357,13 @@ def test_idmap_needs_a_mapping(ours, source):
     assert "mounts[7].uidMappings, gidMappings: one needs the other" in ours.refused()
 
 
+def test_what_is_wrong_with_a_mapped_mount_is_named(ours):
+    ours.config["mounts"].append({**bind("/no/such/thing", "/m", "idmap"), **MAPS})
+    assert "mounts[7].source: /no/such/thing" in ours.refused()
+    ours.config["mounts"][-1]["gidMappings"] = MAPS["gidMappings"] * 2
+    assert "mounts[7].gidMappings: containerID 0 a second time" in ours.refused()
+
+
 def test_a_file_system_that_cannot_be_mapped_is_named(ours):
     ours.config["mounts"].append({**bind("/proc/fs", "/m", "idmap"), **MAPS})
     said = ours.refused()
