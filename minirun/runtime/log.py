@@ -15,12 +15,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 _path, _format = "", "text"
 
 
 def to(path: str, form: str) -> None:
-    """From now on write to ``path`` ("" for nowhere) as well."""
+    """From now on write to ``path`` ("" for nowhere) as well. OSError if that cannot be done."""
     global _path, _format
+    if path:
+        os.close(os.open(path, FLAGS, 0o644))
     _path, _format = path, form
 
 
@@ -51,7 +54,7 @@ def _record(level: str, message: str) -> None:
     if _format == "json":
         line = document.dumps({"level": level, "msg": message, "time": now})
     try:
-        fd = os.open(_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = os.open(_path, FLAGS, 0o644)
         os.write(fd, line.encode() + b"\n")
         os.close(fd)
     except OSError as failure:

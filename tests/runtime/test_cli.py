@@ -195,11 +195,13 @@ def test_the_log_is_appended_to_and_may_be_a_pipe(ours):
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
 
-def test_a_log_that_cannot_be_written_hides_no_error(ours):
-    done = ours.oci("--log", "/nowhere/log", "state", "nobody")
-    assert done.returncode == 125
-    assert "does not exist" in done.stderr
-    assert "/nowhere/log" in done.stderr
+def test_a_log_that_cannot_be_written_is_an_error(bundle):
+    """Before anything is done: who asked for it will look there and nowhere else."""
+    bundle.state_root.mkdir()
+    for words in (["list"], ["state", "nobody"]):
+        done = bundle.oci("--log", "/nowhere/log", *words)
+        assert done.returncode != 0
+        assert "/nowhere/log" in done.stderr
 
 
 def test_words_that_callers_look_for(bundle):
