@@ -74,16 +74,6 @@ def test_entering_is_in_every_tree(group):
     assert child.wait() == -signal.SIGKILL
 
 
-def test_another_process_can_be_added(group, residue):
-    child = os.fork()
-    if child == 0:
-        signal.pause()
-    group.add(child)
-    assert group.pids() == {child}
-    group.kill()
-    os.waitpid(child, 0)
-
-
 def test_the_record_is_enough_to_end_it(group):
     child = Child(group)
     record = json.loads(json.dumps(group.to_json()))

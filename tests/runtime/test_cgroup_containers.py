@@ -10,6 +10,7 @@ import pytest
 
 from minirun.runtime import cgroup
 from minirun.runtime.cgroup import files
+from minirun.runtime.cgroup.stats import stats
 from tests.runtime.bundles import CAPABILITIES
 from tests.runtime.cgroups import fact, group_of, needs
 
@@ -261,10 +262,10 @@ def test_shares_divide_a_processor(ours):
     first, ours.id = ours.id, ours.id + "b"
     ours.linux["resources"]["cpu"] = {"shares": 1024, "cpus": "0"}
     groups.append(started(ours, "sh", "-c", "while :; do :; done"))
-    before = [group.stats()["cpu"]["usage"]["total"] for group in groups]
+    before = [stats(group)["cpu"]["usage"]["total"] for group in groups]
     time.sleep(4)
     used = [
-        group.stats()["cpu"]["usage"]["total"] - old
+        stats(group)["cpu"]["usage"]["total"] - old
         for group, old in zip(groups, before, strict=True)
     ]
     for each in (first, ours.id):

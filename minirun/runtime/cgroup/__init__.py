@@ -171,11 +171,6 @@ class Cgroup:
         lines = files.read(f"/proc/{pid}/cgroup").splitlines()
         return Cgroup(next(line[3:] for line in lines if line.startswith("0::")), self.trees)
 
-    def add(self, pid: int) -> None:
-        """Move another process, with all its threads."""
-        for directory in self.directories():
-            linux.write_file(f"{directory}/cgroup.procs", str(pid))
-
     def pids(self) -> set[int]:
         """All processes in the cgroup and in those that the container made below it."""
         return {
@@ -201,12 +196,6 @@ class Cgroup:
         return freezer.is_frozen(self)
 
     # looking, and the end
-
-    def stats(self) -> dict[str, Any]:
-        """What has been used so far, in the form of runc's events (stats.py)."""
-        from minirun.runtime.cgroup.stats import stats
-
-        return stats(self)
 
     def oom_kills(self) -> int:
         """How many processes of the cgroup the out-of-memory killer has killed."""
