@@ -172,6 +172,9 @@ def _target(
         raise SpecError(f"a mount at {printable(inside)} would hide a part of /proc")
     if inside == "/":
         raise SpecError(f"a mount at {printable(path)} would hide the root, which is root.path")
+    if stat.S_ISDIR(os.fstat(target).st_mode) != directory:  # move_mount would say EINVAL
+        what = "not a directory, but its source is" if directory else "a directory, not a file"
+        raise SpecError(f"cannot mount {printable(path)}: it is {what}")
     return target
 
 

@@ -63,7 +63,8 @@ def test_the_exit_code_is_the_commands(docker, code, options, command):
 @pytest.mark.parametrize("options, words", [
     (("--ulimit", "nofile=2000000"), "RLIMIT_NOFILE"),
     (("--cpus", "0.001"), "cpu.cfs_quota_us"),
-    (("--volume", "/proc/version:/bin"), "/bin"),
+    (("--volume", "/proc/version:/bin"), "/bin: it is a directory"),
+    (("--volume", "/tmp:/bin/sh"), "/bin/sh: it is not a directory"),
 ])
 def test_what_cannot_be_done_is_told_by_dockers_client(docker, options, words):
     done = docker.attempt(*RUN, *options, "busybox", "true")
