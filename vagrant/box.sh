@@ -27,7 +27,7 @@ esac
 # A machine that Vagrant can log in to: it boots, gets an address, has ssh, sudo and rsync.
 machine="$kernel initramfs-tools systemd-sysv dbus udev iproute2 openssh-server sudo rsync procps"
 # What minirun is compared with and looked at with; sessions of users, for what needs no privileges.
-others="runc crun podman containerd docker.io iptables strace uidmap dbus-user-session libpam-systemd kmod"
+others="apparmor runc crun podman containerd docker.io iptables strace uidmap dbus-user-session libpam-systemd kmod"
 
 # 1. The wheels: minirun's dependencies, and what builds minirun itself.
 python=$(readlink -f "$project/.venv/bin/python") || fail "no .venv" "sudo ./setup.sh install"
