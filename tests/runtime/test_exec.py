@@ -650,3 +650,27 @@ def test_keyrings(ours, options):
     ours.command = ["strace", "-f", "-e", "trace=keyctl", "-o", str(trace), *ours.command]
     output(ours, "true")
     assert ("keyctl(KEYCTL_JOIN" in trace.read_text()) == (not options)
+
+
+def test_in_a_pod(bundle, tmp_path):
+    """A container that shares the namespaces of another, as those of a Kubernetes pod do."""
+    start(bundle)
+    sandbox, pid = bundle.id, bundle.pid()
+    files = {"pid": "pid", "network": "net", "ipc": "ipc", "uts": "uts"}
+    bundle.linux["namespaces"] = [
+        {"type": kind, "path": f"/proc/{pid}/ns/{files[kind]}"} if kind in files else {"type": kind}
+        for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")
+    ]
+    del bundle.config["hostname"]
+    bundle.id += "b"
+    start(bundle, "sleep", "1001")
+    shown = output(bundle, "sh", "-c", "echo $$; hostname; ps")
+    assert shown.splitlines()[1] == "box" and "sleep 1000" in shown and "sleep 1001" in shown
+    process = in_background(bundle, "sleep", "1002")
+    time.sleep(0.5)
+    bundle.oci("kill", "--all", bundle.id, "KILL", check=True)
+    assert process.wait(timeout=10) == 137
+    bundle.wait_for("stopped")
+    bundle.oci("delete", bundle.id, check=True)
+    bundle.id = sandbox
+    assert bundle.state()["status"] == "running"
