@@ -123,3 +123,52 @@ def test_every_file_is_one_concept():
                 if lines > 60:
                     long.append(f"{source.relative_to(ROOT)}: {node.name} has {lines} lines")
     assert not long, "\n".join(long)
+
+
+# Tables, and what only some containers or commands come to: each is imported where it is needed.
+TABLES = {"schema", "syscalls", "fields"}
+SELDOM = {
+    "agent", "apparmor", "copyup", "criu", "delegation", "explain", "lend", "netdevices",
+    "scheduling", "stats", "systemd",
+    *(f"commands/{name}" for name in "checkpoint restore events features list pause ps resume spec "
+      "update".split()),
+}  # fmt: skip
+
+
+def lines_of_code(source: Path) -> int:
+    """Lines with code: no blank ones, no comments and docstrings, no tables (assignments)."""
+    tree = ast.parse(source.read_text())
+    tables = [node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)]
+    texts = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    ]
+    without = {
+        line for node in tables + texts for line in range(node.lineno, (node.end_lineno or 0) + 1)
+    }
+    lines = enumerate(source.read_text().splitlines(), 1)
+    return sum(
+        1 for number, line in lines
+        if number not in without and line.strip() and not line.strip().startswith("#")
+    )  # fmt: skip
+
+
+def test_the_core_that_a_container_passes_through_stays_small():
+    """What there is to read between ``minirun-oci run`` and the command: under 4,000 lines."""
+    runtime = PACKAGE / "runtime"
+    core = [
+        source
+        for source in runtime.rglob("*.py")
+        if not {source.stem, str(source.relative_to(runtime))[:-3]} & (TABLES | SELDOM)
+    ]
+    assert (total := sum(map(lines_of_code, [PACKAGE / "linux.py", *core]))) < 4000, total
+    module_level = {
+        f"{source.relative_to(runtime)}: {name}"
+        for source in core
+        for node in ast.parse(source.read_text()).body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("minirun.runtime")
+        for name in (alias.name for alias in node.names)
+        if name in SELDOM
+    }
+    assert not module_level
