@@ -198,12 +198,12 @@ class Cgroup:
     # looking, and the end
 
     def oom_kills(self) -> int:
-        """How many processes of the cgroup the out-of-memory killer has killed."""
+        """How many processes the out-of-memory killer has killed; 0 once the cgroup is gone."""
         directory = self.directory("memory")
         if directory is None:
             return 0
         file = "memory.oom_control" if self.version("memory") == 1 else "memory.events"
-        for line in files.read(f"{directory}/{file}").splitlines():
+        for line in files.lines(f"{directory}/{file}"):
             name, _, count = line.partition(" ")
             if name == "oom_kill":
                 return int(count)
@@ -215,7 +215,7 @@ class Cgroup:
         if directory is None:
             return None
         file = "memory.limit_in_bytes" if self.version("memory") == 1 else "memory.max"
-        text = files.read(f"{directory}/{file}").strip()
+        text = "".join(files.lines(f"{directory}/{file}")) or "max"
         # v1 says "no limit" with the highest multiple of a page that a long can hold
         return None if text == "max" or int(text) >= 0x7FFFFFFFFFFFF000 else int(text)
 

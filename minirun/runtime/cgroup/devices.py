@@ -102,7 +102,9 @@ def v1_settings(devices: list[dict[str, Any]]) -> list[tuple[str, str]]:
                         f"differ from the rest of {other[1]}:{other[2]}"
                     )
     file = "devices.deny" if default else "devices.allow"
-    for (kind, major, minor), kinds in exceptions.items():
+    defaults = [rule[1:4] for rule in DEFAULTS]
+    for key in sorted(exceptions, key=defaults.__contains__):  # the caller's first, in their order
+        (kind, major, minor), kinds = key, exceptions[key]
         if kinds:
             letters = "".join(letter for letter in "rwm" if letter in kinds)
             writes.append((file, f"{kind} {_number(major)}:{_number(minor)} {letters}"))

@@ -208,7 +208,8 @@ class OutOfMemory:
         a cgroup wakes us as well."""
         try:
             if self.v1:
-                return os.eventfd_read(self.fd) > 0 and self.cgroup.oom_kills() >= 0
+                here = os.path.exists(self.cgroup.directory("memory") or "")
+                return os.eventfd_read(self.fd) > 0 and here
             os.pread(self.fd, 4096, 0)
             before, self.kills = self.kills, self.cgroup.oom_kills()
         except OSError as error:
