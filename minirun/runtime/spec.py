@@ -5,7 +5,7 @@ that need one another, sysctls that would change the host, and features that thi
 machine has not. Such a field is refused by its name. Never is one ignored: who asks for a
 protection must not get a container without it.
 
-Interface: load, check, namespaces, flag.
+Interface: load, check, check_changes, check_label, get, namespaces, is_new.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 
 from minirun import linux
 from minirun.errors import NotFound, SpecError, printable
-from minirun.runtime import document, schema
+from minirun.runtime import document, log, schema
 from minirun.runtime.idmap import FIELDS
 from minirun.runtime.idmap import check as check_mappings
 
@@ -48,7 +48,6 @@ REFUSED = {  # field: why. All others are honoured: see fields.py
     "zos": "for another system", "freebsd": "for another system",
     "process.commandLine": "for Windows; say process.args",
     "process.selinuxLabel": "for SELinux, which minirun-oci does not support",
-    "linux.mountLabel": "for SELinux, which minirun-oci does not support",
     "linux.intelRdt": "for resctrl, which minirun-oci does not support",
     "linux.personality.flags": "not defined by the runtime spec yet",
 }  # fmt: skip
@@ -69,6 +68,7 @@ def load(bundle: str, name: str = "config.json") -> tuple[Spec, bytes]:
         raise SpecError(f"config.json: larger than {CONFIG_SIZE >> 20} MiB")
     spec = document.loads(text, "config.json")
     check(spec)
+    _update(spec)
     return spec, text
 
 
@@ -85,9 +85,26 @@ def check(spec: Spec) -> None:
             raise SpecError(f"{field}: is {why}")
     _check_process(spec)
     _check_namespaces(spec)
-    _check_sysctls(spec)
+    check_changes(spec, set(namespaces(spec)))
     _check_mounts(spec)
     _check_devices(spec)
+
+
+def check_label(spec: Spec) -> None:
+    """linux.mountLabel: where the kernel has no SELinux, whose label this is, it says nothing."""
+    if get(spec, "linux.mountLabel"):
+        with open("/proc/filesystems") as file:
+            if "selinuxfs" in file.read():
+                raise SpecError("linux.mountLabel: is for SELinux, which minirun-oci does not do")
+        log.warn([SpecError("linux.mountLabel: without effect, this kernel runs without SELinux")])
+
+
+def _update(spec: Spec) -> None:
+    """Say in the words of today what an older version of the spec meant: until 1.3 a pids.limit of
+    0 was none, and so engines send it."""
+    pids = get(spec, "linux.resources.pids")
+    if pids and pids.get("limit") == 0 and int(spec["ociVersion"].split(".")[1]) < 3:
+        pids["limit"] = -1
 
 
 def get(spec: Spec, field: str) -> Any:
@@ -150,14 +167,20 @@ def _check_namespaces(spec: Spec) -> None:
         raise SpecError("linux.uidMappings: has no meaning without a user namespace")
     if any(maps) and not all(maps):
         raise SpecError("linux.uidMappings, linux.gidMappings: one needs the other")
-    for field in ("hostname", "domainname"):
-        if get(spec, field) and "uts" not in listed:
-            raise SpecError(f"{field}: would change the host's; it needs a uts namespace")
     if get(spec, "linux.timeOffsets") and not is_new(spec, "time"):
         raise SpecError("linux.timeOffsets: can be set in a new time namespace only")
 
 
-def _check_sysctls(spec: Spec) -> None:
+def check_changes(spec: Spec, others: set[str]) -> None:
+    """Refuse what would change the host's names, sysctls and network devices.
+
+    ``others`` are the kinds of namespaces that the container has and that are not the host's.
+    """
+    for field in ("hostname", "domainname"):
+        if get(spec, field) and "uts" not in others:
+            raise SpecError(f"{field}: would change the host's; it needs a uts namespace")
+    if get(spec, "linux.netDevices") and "network" not in others:
+        raise SpecError("linux.netDevices: there is no network namespace to move them to")
     for name, value in (get(spec, "linux.sysctl") or {}).items():
         dotted = name.replace("/", ".")
         if dotted == "kernel.domainname" and value != (spec.get("domainname") or value):
@@ -165,7 +188,7 @@ def _check_sysctls(spec: Spec) -> None:
         kind = next((kind for prefix, kind in SYSCTLS if is_below(dotted, prefix)), None)
         if kind is None or ".." in dotted:
             raise SpecError(f"linux.sysctl: {printable(name)} is not a container's to change")
-        if kind not in namespaces(spec):
+        if kind not in others:
             raise SpecError(
                 f"linux.sysctl: {name} would change the host's; it needs {kind} namespace"
             )
@@ -194,5 +217,3 @@ def _check_devices(spec: Spec) -> None:
     for index, device in enumerate(get(spec, "linux.devices") or []):
         if device["type"] != "p" and None in (device.get("major"), device.get("minor")):
             raise SpecError(f"linux.devices[{index}]: major and minor are required")
-    if get(spec, "linux.netDevices") and "network" not in namespaces(spec):
-        raise SpecError("linux.netDevices: there is no network namespace to move them to")

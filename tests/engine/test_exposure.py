@@ -70,7 +70,8 @@ PROBES = {
     "masks": ("wc -c < /proc/keys | grep -qx 0 && echo empty || echo full", "full", "empty"),
     "limits": ("cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null", "max",
                "2048"),
-    "devices": ("mknod /dev/d c 10 229 && head -c0 /dev/d && echo opened || echo refused", "opened", "refused"),
+    "devices": ("mknod /dev/d c 10 229 && head -c0 /dev/d && echo opened || echo refused",
+                "opened", "refused"),
 }  # fmt: skip
 
 
