@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -58,7 +59,10 @@ def test_memory_beyond_the_limit_ends_with_137(bundle, tidy, script, code):
 def listens(pid: int) -> bool:
     """Does a process wait for word of memory that runs out?"""
     directory = f"/proc/{pid}/fd"
-    opened = [os.readlink(f"{directory}/{fd}") for fd in os.listdir(directory)]
+    opened = []
+    for fd in os.listdir(directory):
+        with suppress(FileNotFoundError):  # closed meanwhile
+            opened.append(os.readlink(f"{directory}/{fd}"))
     return any(name.endswith(("[eventfd]", "inotify", "/memory.events")) for name in opened)
 
 
