@@ -103,6 +103,12 @@ def execute(arguments: list[str]) -> int:
         failure.__cause__ = error
     except KeyboardInterrupt:
         return 128 + 2
+    except Exception as error:  # a mistake of ours; callers look for its reason in --log too
+        failure = errors.Error(
+            f"minirun-oci itself went wrong: {type(error).__name__}: {error}",
+            hint="please report it, with what minirun-oci --debug … says",
+        )
+        failure.__cause__ = error
     log.error(failure)
     if line.options.get("debug"):
         from traceback import print_exception

@@ -309,3 +309,14 @@ def test_sockets_of_systemd_are_passed_on(bundle):
     line = ["sh", "-c", script, "sh", *bundle.arguments("run", bundle.id)]
     done = subprocess.run(line, text=True, cwd=bundle.directory, capture_output=True, check=True)
     assert done.stdout == "1 1\nfrom outside\n"
+
+
+def test_a_mistake_of_ours_is_told_to_callers_too(monkeypatch, tmp_path, capsys):
+    from minirun.runtime import cli
+    from minirun.runtime.commands import state
+
+    monkeypatch.setattr(state, "run", lambda *_: 1 // 0)
+    log = tmp_path / "log"
+    assert cli.execute(["--log", str(log), "state", "x"]) == 125
+    assert "itself went wrong: ZeroDivisionError" in log.read_text()
+    assert "Traceback" not in capsys.readouterr().err
