@@ -44,6 +44,7 @@ def prepare(
     with ``systemd``, the cgroup is made by it. Without ``new_keyring`` the container's processes,
     those of exec too, keep the session keyring of their caller.
     """
+    specs.check_label(spec)
     resources = specs.get(spec, "linux.resources") or {}
     path = specs.get(spec, "linux.cgroupsPath")
     cgroup = cgroups.prepare(path, container_id, resources, rootless=rootless, systemd=systemd)

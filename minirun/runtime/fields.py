@@ -56,6 +56,7 @@ HONOURED = {
     "linux.rootfsPropagation": "init.make_private",
     "linux.maskedPaths": "init.protect_paths",
     "linux.readonlyPaths": "init.protect_paths",
+    "linux.mountLabel": "spec.check_label",
     "linux.personality.domain": "execute.become",
     "linux.memoryPolicy": "process.borrow_from_host scheduling.memory_policy scheduling._bits",
     # linux.seccomp

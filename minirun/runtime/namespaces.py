@@ -33,11 +33,14 @@ IFF_UP, SIOCSIFFLAGS = 0x1, 0x8914  # netdevice(7)
 
 def join(spec: Spec) -> None:
     """Join the namespaces that are given by path (setns(2))."""
-    waiting = []
+    waiting, others = [], set(specs.namespaces(spec))
     for kind, path in specs.namespaces(spec).items():
         if path:
-            flag = specs.NAMESPACES[kind][0]
-            waiting.append((kind, _open(kind, path), flag))
+            (flag, name), fd = specs.NAMESPACES[kind], _open(kind, path)
+            waiting.append((kind, fd, flag))
+            if os.path.samestat(os.fstat(fd), os.stat(f"/proc/self/ns/{name}")):
+                others.remove(kind)
+    specs.check_changes(spec, others)  # to join the host's own is not to have one
     waiting.sort(key=lambda entry: entry[0] == "user")
     for _ in range(2):  # what is refused at first may be allowed in the user namespace
         waiting = [entry for entry in waiting if not _try_to_join(*entry)]

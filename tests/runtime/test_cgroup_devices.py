@@ -161,6 +161,13 @@ def test_what_docker_asks_for_is_no_hole_in_v1():
     assert not any(v1_allows(writes, "c", 10, 229, access) for access in ("r", "w", "rw", "rwm"))
 
 
+def test_v1_lists_the_callers_rules_first_and_in_their_order():
+    """Whoever reads devices.list finds them there, whatever we add for /dev."""
+    rules = [rule(True, "c", 10, 229, "rwm"), rule(True, "b", 8, 20, "rw")]
+    writes = devices.v1_settings([DENY_ALL, *rules])
+    assert [value for _, value in writes[:3]] == ["a", "c 10:229 rwm", "b 8:20 rw"]
+
+
 def test_v1_refuses_an_exception_from_an_exception():
     """The kernel would take it, and go on allowing what it denies."""
     rules = [DENY_ALL, rule(True, "c", 8, devices.ANY, "rwm"), rule(False, "c", 8, 3, "w")]

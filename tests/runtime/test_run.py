@@ -256,6 +256,27 @@ def test_sysctls_of_the_host_are_refused(bundle, name):
     bundle.refused()
 
 
+@pytest.mark.parametrize(("kind", "config"), [
+    ("network", {"linux": {"sysctl": {"net.ipv4.ip_forward": "1"}}}),
+    ("ipc", {"linux": {"sysctl": {"kernel.msgmax": "8192"}}}),
+    ("uts", {"hostname": "taken"}),
+])  # fmt: skip
+def test_to_join_the_hosts_namespace_is_not_to_have_one(bundle, kind, config):
+    """HD06"""
+    if kind != "network" and bundle.runtime in ("runc", "crun"):
+        pytest.skip("runc compares network namespaces only, and crun none")
+    if bundle.runtime == "crun":
+        pytest.skip("crun sets the host's")
+    bundle.linux.update(config.get("linux", {}))
+    bundle.config["hostname"] = config.get("hostname", "")
+    for entry in bundle.linux["namespaces"]:
+        if entry["type"] == kind:
+            entry["path"] = f"/proc/self/ns/{kind.removesuffix('work')}"
+    name = os.uname().nodename
+    assert bundle.refused()
+    assert os.uname().nodename == name
+
+
 def test_preserved_file_descriptors(bundle):
     """--preserve-fds: those, and no others."""
     if bundle.runtime == "crun":

@@ -1,6 +1,8 @@
 """What config.json may say, and the words about what it may not."""
 
+import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -212,3 +214,22 @@ def test_the_trampolines_code_is_what_the_assembler_makes_of_it():
     """The listing beside each instruction, and not only its bytes, is right."""
     for code, _, _ in trampoline.MACHINES.values():
         assert (len(code) + trampoline.HEADERS) % 8 == 0
+
+
+def test_a_label_for_mounts_says_nothing_without_selinux(bundle):
+    """To runc it is an error there, from mount(2)."""
+    if "selinuxfs" in Path("/proc/filesystems").read_text():
+        pytest.skip("this kernel has SELinux")
+    if bundle.runtime == "runc":
+        pytest.skip("runc hands it to mount(2) all the same, which refuses it")
+    bundle.linux["mountLabel"] = "system_u:object_r:container_file_t:s0:c1,c2"
+    done = bundle.run("true")
+    assert done.returncode == 0, done.stderr
+    if bundle.runtime == "minirun-oci":
+        assert "linux.mountLabel: without effect" in done.stderr
+
+
+def test_a_label_for_mounts_is_refused_where_there_is_selinux(monkeypatch):
+    monkeypatch.setattr("builtins.open", lambda path: io.StringIO("nodev\tselinuxfs\n"))
+    with pytest.raises(SpecError, match="SELinux"):
+        spec.check_label({"linux": {"mountLabel": "x"}})
