@@ -31,7 +31,7 @@ GLOBAL: tuple[Option, ...] = (
     (("--log-format",), "FORMAT", "text or json"),
     (("--debug",), "", "show where an error came from"),
     (("--systemd-cgroup",), "", "let systemd make the cgroups"),
-    (("--cgroup-manager",), "NAME", "who makes the cgroups: cgroupfs or systemd (cgroupfs)"),
+    (("--cgroup-manager",), "NAME", "of cgroups: cgroupfs, systemd or disabled (cgroupfs)"),
     (("--rootless",), "WORD", "do without cgroups that are not ours: true, false or auto (auto)"),
     (("--criu",), "PROGRAM", "the CRIU that checkpoint and restore use (criu)"),
     (("--explain",), "[=json]", "tell each step with its system calls; json is for programs"),
@@ -41,7 +41,7 @@ GLOBAL: tuple[Option, ...] = (
 CHOICES = {
     "explain": ("json",),
     "log-format": ("text", "json"),
-    "cgroup-manager": ("cgroupfs", "systemd"),
+    "cgroup-manager": ("cgroupfs", "systemd", "disabled"),
     "rootless": ("auto", "true", "false"),
 }
 COMMANDS = {

@@ -35,19 +35,19 @@ def prepare(
     text: bytes,
     *,
     rootless: bool = False,
-    systemd: bool = False,
+    manager: str = "",
     new_keyring: bool = True,
 ) -> Setup:
     """Decide all that can be decided before anything is made, and write it down.
 
     With ``rootless`` we do without a cgroup where none can be had, if config.json sets no limits;
-    with ``systemd``, the cgroup is made by it. Without ``new_keyring`` the container's processes,
-    those of exec too, keep the session keyring of their caller.
+    with the ``manager`` systemd, that makes the cgroup, and with "disabled" there is none. Without
+    ``new_keyring`` the container's processes, those of exec too, keep their caller's keyring.
     """
     specs.check_label(spec)
     resources = specs.get(spec, "linux.resources") or {}
     path = specs.get(spec, "linux.cgroupsPath")
-    cgroup = cgroups.prepare(path, container_id, resources, rootless=rootless, systemd=systemd)
+    cgroup = cgroups.prepare(path, container_id, resources, rootless=rootless, manager=manager)
     if not cgroup.trees and "pid" not in specs.namespaces(spec):
         raise errors.SpecError(
             "linux.namespaces: without a cgroup of its own a container needs a PID namespace",

@@ -205,8 +205,9 @@ def _open_directory(path: str) -> int:
         flags, resolve = os.O_PATH | os.O_DIRECTORY, linux.RESOLVE_NO_MAGICLINKS
         return linux.openat2(linux.AT_FDCWD, path, flags, resolve=resolve)
     except FileNotFoundError:  # create would make it
-        shown = errors.printable(path)
-        raise errors.StepError(f"process.cwd: {shown}: no such file or directory") from None
+        raise errors.StepError(
+            f"process.cwd: cannot chdir to {errors.printable(path)}: no such file or directory"
+        ) from None
 
 
 def become_command(setup: Setup) -> None:

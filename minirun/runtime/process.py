@@ -194,4 +194,4 @@ def change_directory(setup: Setup, open_directory: Callable[[str], int]) -> None
     except OSError as error:
         shown, outside = errors.printable(path), error.errno in (errno.ELOOP, errno.ENOENT)
         why = "it leads outside the container" if outside else error.strerror
-        raise errors.StepError(f"process.cwd: cannot enter {shown}: {why}") from error
+        raise errors.StepError(f"process.cwd: cannot chdir to {shown}: {why}") from error

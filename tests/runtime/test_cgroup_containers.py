@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from minirun.runtime import cgroup
-from minirun.runtime.cgroup import files
+from minirun.runtime.cgroup import files, freezer
 from minirun.runtime.cgroup.stats import stats
 from tests.runtime.bundles import CAPABILITIES
 from tests.runtime.cgroups import fact, group_of, needs
@@ -294,3 +294,36 @@ def test_a_pids_limit_of_zero_is_none_until_version_1_3(ours, version, forks):
     ours.linux["resources"]["pids"] = {"limit": 0}
     done = ours.run("sh", "-c", "(true) && echo forked")
     assert (done.stdout == "forked\n") == forks
+
+
+def test_without_a_cgroup(bundle):
+    """--cgroup-manager disabled: Podman asks for it with --cgroups=disabled."""
+    if bundle.runtime == "runc":
+        pytest.skip("runc has no such option")
+    manager = ("--cgroup-manager", "disabled")
+    if bundle.runtime == "minirun-oci":
+        assert "linux.resources: no limits for devices" in bundle.refused(globals=manager)
+    bundle.linux.pop("resources")
+    bundle.process["args"] = ["sleep", "1000"]
+    bundle.write()
+    bundle.oci(*manager, "create", bundle.id, check=True)
+    with open(f"/proc/{bundle.pid()}/cgroup") as theirs, open("/proc/self/cgroup") as own:
+        assert theirs.read() == own.read()
+    bundle.oci("start", bundle.id, check=True)
+    assert bundle.oci("exec", bundle.id, "true").returncode == 0
+
+
+@pytest.mark.parametrize("below", ["", "/below"])
+def test_a_frozen_cgroup_is_refused(bundle, below):
+    """What enters it would stand still, and whoever waits for it too."""
+    if bundle.runtime == "crun" or (bundle.runtime == "runc" and below):
+        pytest.skip("crun waits for ever, and so does runc below a frozen one")
+    frozen = cgroup.prepare(f"/{bundle.id}", bundle.id, {})
+    frozen.make()
+    try:
+        freezer.freeze(frozen)
+        bundle.linux["cgroupsPath"] = f"{frozen.path}{below}"
+        assert "frozen" in bundle.refused()
+    finally:
+        frozen.thaw()
+        frozen.delete()

@@ -42,31 +42,33 @@ def prepare(
     resources: dict[str, Any],
     *,
     rootless: bool = False,
-    systemd: bool = False,
+    manager: str = "",
 ) -> Cgroup:
     """The cgroup that ``linux.cgroupsPath`` names, on the trees of this machine; nothing is made.
 
     A cgroup in which processes live already is refused: its limits and its end are not ours.
     With ``rootless``, trees that are not ours to change are left out if no limit needs them;
-    with ``systemd``, it is systemd that makes the cgroup.
+    with the ``manager`` systemd, that makes the cgroup, and with "disabled" all are left out.
     """
     from minirun.runtime.cgroup import limits
 
-    trees = hierarchies(may_lack=rootless)
+    trees = [] if manager == "disabled" else hierarchies(may_lack=rootless)
     if any(tree.version == 1 for tree in trees):
         # Joining v2's tree takes milliseconds (see enter): a hybrid joins it only if need be.
         asked = limits.asked(resources)
         trees = [tree for tree in trees if tree.version == 1 or asked & tree.controllers]
-    if systemd:
-        from minirun.runtime.cgroup import systemd as manager
+    if manager == "systemd":
+        from minirun.runtime.cgroup import systemd
 
-        cgroup: Cgroup = manager.prepare(path, container_id, trees, user=rootless)
-    elif rootless:
+        cgroup: Cgroup = systemd.prepare(path, container_id, trees, user=rootless)
+    elif rootless or not trees:
         from minirun.runtime.cgroup import delegation
 
         path = path or delegation.our_path(trees, f"{PARENT}/{container_id}")
         cgroup = Cgroup(normal_path(path), trees)
         needed = limits.controllers(cgroup, resources)
+        if manager == "disabled" and resources.get("devices"):
+            needed.add("devices")
         cgroup.trees = delegation.ours(trees, cgroup.path)
         delegation.require(cgroup.trees, needed)
     else:
@@ -75,6 +77,11 @@ def prepare(
         raise StateError(
             f"cgroup {cgroup.path} is in use, by process {min(pids)} for one",
             hint="choose another linux.cgroupsPath, or end what runs there",
+        )
+    if freezer.is_frozen(cgroup, above=True):
+        raise StateError(
+            f"cgroup {cgroup.path} is frozen, or one above it: nothing in it would ever begin",
+            hint="echo THAWED > freezer.state (v1), echo 0 > cgroup.freeze (v2)",
         )
     return cgroup
 

@@ -8,6 +8,7 @@ Interface: freeze, thaw, is_frozen, kill.
 
 from __future__ import annotations
 
+import os
 from time import monotonic, sleep
 
 from minirun import linux
@@ -50,9 +51,14 @@ def thaw(cgroup: Cgroup) -> None:
     _write(_directory(cgroup), cgroup.version("freezer"), go=True)
 
 
-def is_frozen(cgroup: Cgroup) -> bool:
-    """Do all processes in the cgroup stand still because they were told to?"""
+def is_frozen(cgroup: Cgroup, *, above: bool = False) -> bool:
+    """Do all processes in the cgroup stand still because they were told to?
+
+    With ``above``, a cgroup that is not there yet would be as the one above it is.
+    """
     directory = _directory(cgroup)
+    while above and directory and not os.path.isdir(directory):
+        directory = os.path.dirname(directory)
     *_, file, words = FILES[cgroup.version("freezer")]
     return directory is not None and words in files.lines(f"{directory}/{file}")
 

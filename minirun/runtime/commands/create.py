@@ -49,10 +49,10 @@ def make(options: Values, container_id: str, *, detached: bool) -> Setup:
     handover.check_terminal(options, spec["process"], detached=detached)
     rootless = options.get("rootless", "auto")
     without = rootless == "true" or (rootless == "auto" and not is_root_of_machine())
-    systemd = bool(options.get("systemd-cgroup")) or options.get("cgroup-manager") == "systemd"
+    manager = "systemd" if options.get("systemd-cgroup") else options.get("cgroup-manager", "")
     setup = parent.prepare(
         options["root"], container_id, bundle, spec, text,
-        rootless=without, systemd=systemd, new_keyring=not options.get("no-new-keyring"),
+        rootless=without, manager=manager, new_keyring=not options.get("no-new-keyring"),
     )  # fmt: skip
     setup.pivot = not options.get("no-pivot")
     setup.preserved = preserved
