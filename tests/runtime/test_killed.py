@@ -54,7 +54,9 @@ def test_delete_force_clears_up_after_a_kill(ours, command, how, times, residue)
         ours.oci(*(ours.id if word == "ID" else word for word in words), check=True)
         lengths.append(time.monotonic() - start)
         ours.oci("delete", "--force", ours.id, check=True)
-    for _ in range(times):
+    first = ours.id
+    for number in range(times):
+        ours.id = f"{first}-{number}"  # so that none clears up after another
         prepared(ours, before)
         killed(ours, words, random.uniform(0, min(lengths)), how)
         assert all(ours.oci("state", name).returncode == 0 for name in ours.listed())

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -254,22 +253,6 @@ def test_start_of_a_container_that_died(bundle):
     os.kill(bundle.pid(), signal.SIGKILL)
     bundle.wait_for("stopped")
     assert bundle.oci("start", bundle.id).returncode != 0
-
-
-def test_stop_in_the_middle_of_create_leaves_what_delete_removes(ours, residue):
-    """CR02, CR12: kill -9 at random moments; then delete --force finds all there is."""
-    ours.process["args"] = ["sleep", "60"]
-    ours.write()
-    for delay in [random.random() * 0.06 for _ in range(30)]:
-        process = subprocess.Popen(
-            ours.arguments("create", ours.id), cwd=ours.directory, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        time.sleep(delay)
-        process.kill()
-        process.wait()
-        ours.oci("delete", "--force", ours.id, check=True)
-        assert ours.listed() == []
 
 
 def test_two_starts_at_once_start_it_once(ours):
