@@ -157,6 +157,34 @@ def test_resizes(foreground):
     read_until(run.master, b"59 100")
 
 
+def test_a_storm_of_resizes_costs_nothing(foreground):
+    """RL05, CVE-2022-23471: the last one counts, and no file or thread more is there after it."""
+    run = foreground("sh", "-c", "echo ready; read x; stty size; sleep 60")
+    read_until(run.master, b"ready")
+
+    def had() -> tuple[list[str], list[str]]:
+        return tuple(sorted(os.listdir(f"/proc/{run.process.pid}/{kind}"))
+                     for kind in ("fd", "task"))  # fmt: skip
+
+    before = had()
+    for rows in range(1, 1001):
+        run.resize(rows, 100)
+        run.process.send_signal(signal.SIGWINCH)
+    os.write(run.master, b"\r")
+    read_until(run.master, b"1000 100")
+    assert had() == before
+
+
+def test_a_runtime_that_is_killed_takes_its_terminal_along(ours, foreground, tidy):
+    """RL05, CR10: who reads from it sees its end. (Of signals PID 1 is spared, with runc too.)"""
+    run = foreground("sh", "-c", "echo ready; read x; exit 3")
+    read_until(run.master, b"ready")
+    run.process.kill()
+    run.process.wait()
+    ours.wait_for("stopped")
+    ours.oci("delete", ours.id, check=True)
+
+
 def test_the_terminal_is_restored_when_the_container_is_killed(ours, foreground):
     """RL05"""
     run = foreground("sh", "-c", "echo ready; sleep 60")
