@@ -74,10 +74,14 @@ def copy_size(from_fd: int, to_fd: int) -> None:
 
 
 def hand_out(master: int, console_socket: str) -> int | None:
-    """Give the master to the owner of ``console_socket``. "" is us: then it is returned, and has
-    the size of our terminal."""
+    """Give the master to the owner of ``console_socket``. "" is us: then it is returned, and made
+    ready for what we write to, before the command begins."""
     if not console_socket:
         copy_size(0, master)
+        if not os.isatty(1):  # for a file, or another program, lines end as they were written
+            mode = termios.tcgetattr(master)
+            mode[1] &= ~termios.ONLCR
+            termios.tcsetattr(master, termios.TCSANOW, mode)
         return master
     send_master(console_socket, master)
     os.close(master)
@@ -116,10 +120,6 @@ class Proxy:
             self.saved = termios.tcgetattr(0)
             tty.setraw(0)
             copy_size(0, self.master)
-        if not os.isatty(1):  # for a file, or another program, lines end as they were written
-            mode = termios.tcgetattr(self.master)
-            mode[1] &= ~termios.ONLCR
-            termios.tcsetattr(self.master, termios.TCSANOW, mode)
         os.set_blocking(self.master, False)
         return self
 

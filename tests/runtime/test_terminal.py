@@ -210,3 +210,17 @@ def test_output_to_a_pipe_that_closes(ours):
     assert process.stdout.readline() == b"y\n"
     process.stdout.close()
     assert process.wait(timeout=10) == 1  # PID 1 is spared the signal, and told of the error
+
+
+def test_what_goes_into_a_pipe_has_plain_line_ends_from_the_first_on(bundle):
+    """However soon the command writes: the terminal is as it is to be before it begins."""
+    if bundle.runtime in ("runc", "crun"):
+        pytest.skip("without a terminal for its own input it runs none that has one")
+    bundle.process.update(terminal=True, args=["echo", "line"])
+    bundle.write()
+    for number in range(8):
+        done = subprocess.run(
+            bundle.arguments("run", f"{bundle.id}-{number}"), cwd=bundle.directory,
+            capture_output=True, stdin=subprocess.DEVNULL, start_new_session=True, check=False,
+        )  # fmt: skip
+        assert done.stdout == b"line\n", done
