@@ -2,7 +2,8 @@
 
     sudo .venv/bin/python -m tests.bench [--only NAME]... [--runs N]
 
-    runtime     `minirun-oci run`, `runc run`, `crun run` of one bundle
+    runtime     minirun-oci, runc and crun: run; create, start, delete; exec; state
+    crowd       the same three with 1,000 containers alive at once (--runs says how many)
     container   `minirun run`, `podman run`, `docker run` of a tiny image
     unpack      `minirun unpack`, GNU tar and umoci, of a Debian root
     pull        `minirun pull`, skopeo with umoci, podman and docker, from a registry on loopback
@@ -21,11 +22,12 @@ import tempfile
 from pathlib import Path
 
 from tests import images
-from tests.bench import containers, layers, machine, memory, pulls, runtimes
+from tests.bench import containers, crowd, layers, machine, memory, pulls, runtimes
 from tests.components import private_network
 
 BENCHES = {
     "runtime": runtimes.bench,
+    "crowd": crowd.bench,
     "container": containers.bench,
     "unpack": layers.bench,
     "pull": pulls.bench,
