@@ -6,7 +6,7 @@ library we run on (glibc 2.35) has no function for. Two rules hold for every cal
 - What fails raises ``OSError(errno, "name: reason", path)``; nothing returns -1.
 - What was called is told to the observer, if there is one (``observe``). ``--explain`` is such an
   observer, so a trace of a container's birth is made of the calls themselves. The few functions of
-  ``os`` that the set-up of a container needs stand at the end, so that they are told too.
+  ``os`` that the set-up of a container needs are told too: see calls.py.
 
 This module is loaded at the start of every container: it imports nothing but ``os`` and ctypes.
 """
@@ -17,15 +17,14 @@ import ctypes
 import os
 from ctypes import c_int, c_long, c_uint, c_uint64, c_ulong, c_void_p
 
+from minirun import calls
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, ParamSpec, TypeVar
+    from typing import Any
 
-    P = ParamSpec("P")
-    R = TypeVar("R")
     Path = str | bytes
-    Observer = Callable[[str, tuple[Any, ...], object], None]
 
 # mount(2), umount2(2)
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x1, 0x2, 0x4, 0x8
@@ -85,22 +84,12 @@ CGROUP2_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC = 0x63677270, 0x794C7630
 PROC_ROOT_INO = 1  # of the top of every procfs, and of nothing else in it
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_observer: Observer | None = None
 
-
-def observe(observer: Observer | None) -> None:
-    """From now on ``observer(name, arguments, result)`` hears of every call; None ends it.
-
-    ``result`` is what the kernel returned, or the ``OSError`` that is about to be raised.
-    """
-    global _observer
-    _observer = observer
-
-
-def told(name: str, arguments: tuple[Any, ...], result: object) -> None:
-    """Tell the observer of a call that was made elsewhere."""
-    if _observer is not None:
-        _observer(name, arguments, result)
+# what Python has
+observe, told, fork, kill, dup2 = calls.observe, calls.told, calls.fork, calls.kill, calls.dup2
+chdir, fchdir, chroot, setsid = calls.chdir, calls.fchdir, calls.chroot, calls.setsid
+mkdirat, mknodat, symlinkat = calls.mkdirat, calls.mknodat, calls.symlinkat
+fchownat, setresuid, setresgid = calls.fchownat, calls.setresuid, calls.setresgid
 
 
 def _prototype(
@@ -115,8 +104,7 @@ def _prototype(
     def call(*arguments: Any) -> int:
         result: int = function(*arguments) if number is None else function(number, *arguments)
         if result != -1:
-            if _observer is not None:
-                _observer(name, arguments, result)
+            told(name, arguments, result)
             return result
         error = ctypes.get_errno()
         failure = OSError(error, f"{name}: {os.strerror(error)}")
@@ -396,38 +384,6 @@ def signalfd(signals: Sequence[int]) -> int:
     return _signalfd(-1, _signal_set(signals), os.O_CLOEXEC)
 
 
-def _observed(name: str, function: Callable[P, R]) -> Callable[P, R]:
-    """A function of ``os``, told to the observer."""
-
-    def call(*arguments: P.args, **keywords: P.kwargs) -> R:
-        if _observer is None:
-            return function(*arguments, **keywords)
-        try:
-            result = function(*arguments, **keywords)
-        except OSError as error:
-            told(name, (*arguments, *keywords.values()), error)
-            raise
-        told(name, (*arguments, *keywords.values()), result)
-        return result
-
-    return call
-
-
-fork = _observed("fork", os.fork)
-chdir = _observed("chdir", os.chdir)
-chroot = _observed("chroot", os.chroot)
-fchdir = _observed("fchdir", os.fchdir)
-mkdirat = _observed("mkdirat", os.mkdir)
-mknodat = _observed("mknodat", os.mknod)
-symlinkat = _observed("symlinkat", os.symlink)
-fchownat = _observed("fchownat", os.chown)
-setsid = _observed("setsid", os.setsid)
-setresuid = _observed("setresuid", os.setresuid)
-setresgid = _observed("setresgid", os.setresgid)
-dup2 = _observed("dup2", os.dup2)
-kill = _observed("kill", os.kill)
-
-
 def open_proc(path: str, flags: int) -> int:
     """Open a file of the real /proc, ``path`` below it. Whatever is mounted over it or over a part
     of it (EXDEV) would have us tell something else than we mean, or tell it to somebody else:
@@ -442,19 +398,11 @@ def open_proc(path: str, flags: int) -> int:
 
 
 def write_file(path: Path, data: Path, dir_fd: int | None = None) -> None:
-    """Write to a file that is there already, in one write(2): how /proc and cgroups are told."""
-    name = os.fsdecode(path)
-    try:
+    """As ``calls.write_file``, also below a directory, and to the kernel's own /proc."""
+
+    def opener(name: str) -> int:
         if name.startswith("/proc/"):
-            fd = open_proc(name.removeprefix("/proc/"), os.O_WRONLY)
-        else:
-            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=dir_fd)
-        try:
-            written = os.write(fd, os.fsencode(data))
-        finally:
-            os.close(fd)
-    except OSError as error:
-        error.filename = name
-        told("write", (name, data), error)
-        raise
-    told("write", (name, data), written)
+            return open_proc(name.removeprefix("/proc/"), os.O_WRONLY)
+        return os.open(name, calls.WRITE, dir_fd=dir_fd)
+
+    calls.write_file(os.fsdecode(path), data, opener)

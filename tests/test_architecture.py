@@ -16,6 +16,7 @@ PACKAGE = ROOT / "minirun"
 SHARED = {
     "minirun",
     "minirun.__version__",
+    "minirun.calls",
     "minirun.errors",
     "minirun.explain",
     "minirun.linux",
@@ -100,6 +101,11 @@ def test_the_runtime_starts_without_what_it_does_not_need():
     assert not {m for m in loaded if is_within(m, NEVER_IN_RUNTIME)}
 
 
+def test_a_container_ends_without_ctypes():
+    loaded = loaded_after("import minirun.runtime.cgroup, minirun.runtime.commands.delete")
+    assert not loaded & {"ctypes", "minirun.linux", "minirun.runtime.spec"}
+
+
 def test_the_front_end_starts_without_the_registry_client():
     """`minirun --help` and `minirun run` of a local image never pay for requests and pyroute2."""
     site = {p for p in sys.path if p.endswith("site-packages")}
@@ -162,7 +168,8 @@ def test_the_core_that_a_container_passes_through_stays_small():
         for source in runtime.rglob("*.py")
         if not {source.stem, str(source.relative_to(runtime))[:-3]} & (TABLES | SELDOM)
     ]
-    assert (total := sum(map(lines_of_code, [PACKAGE / "linux.py", *core]))) < 4000, total
+    calls = [PACKAGE / "calls.py", PACKAGE / "linux.py"]
+    assert (total := sum(map(lines_of_code, [*calls, *core]))) < 4000, total
     module_level = {
         f"{source.relative_to(runtime)}: {name}"
         for source in core

@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 from errno import EACCES, EBUSY, ENODEV, ENOENT, ENOTEMPTY, EPERM, EROFS
 
-from minirun import linux
+from minirun import calls
 from minirun.errors import SpecError, StateError
 from minirun.runtime.cgroup import files, freezer
 from minirun.runtime.cgroup.hierarchy import Hierarchy, hierarchies
@@ -171,7 +171,7 @@ class Cgroup:
         for tree in self.trees:
             file = "tasks" if tree.version == 1 else "cgroup.procs"
             path = next((below[c] for c in ("", *tree.controllers) if c in below), "")
-            linux.write_file(f"{tree.mount}{self.path}{path}/{file}", "0")
+            calls.write_file(f"{tree.mount}{self.path}{path}/{file}", "0")
 
     def of(self, pid: int) -> Cgroup:
         """The cgroup of the one v2 tree that a process is in (cgroups(7), /proc/PID/cgroup)."""

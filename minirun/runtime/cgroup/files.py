@@ -6,7 +6,7 @@ import os
 from errno import EBUSY, ENODEV, EOPNOTSUPP
 from time import monotonic, sleep
 
-from minirun import linux
+from minirun import calls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def make_directory(directory: str) -> None:
     """Afterwards the directory is there, whoever made it."""
     try:
-        linux.mkdirat(directory, 0o755)
+        calls.mkdirat(directory, 0o755)
     except FileExistsError:
         pass
 
@@ -73,5 +73,5 @@ def remove_directory(directory: str, patience: float = 2.0) -> None:
             sleep(pause)
             pause = min(pause * 2, 0.1)
         else:
-            linux.told("rmdir", (directory,), 0)
+            calls.told("rmdir", (directory,), 0)
             return

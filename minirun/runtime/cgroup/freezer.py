@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from time import monotonic, sleep
 
-from minirun import linux
+from minirun import calls
 from minirun.errors import Error
 from minirun.runtime import signals
 from minirun.runtime.cgroup import files
@@ -37,13 +37,13 @@ def freeze(cgroup: Cgroup, patience: float = 10.0) -> None:
         raise Error("processes cannot be frozen: no cgroup controller 'freezer' here")
     file, stop, go, *_ = FILES[cgroup.version("freezer")]
     deadline = monotonic() + patience
-    linux.write_file(f"{directory}/{file}", stop)
+    calls.write_file(f"{directory}/{file}", stop)
     while not is_frozen(cgroup):
         if monotonic() > deadline:
-            linux.write_file(f"{directory}/{file}", go)
+            calls.write_file(f"{directory}/{file}", go)
             raise Error(f"cgroup {cgroup.path} cannot be frozen: a process does not stand still")
         sleep(0.001)
-        linux.write_file(f"{directory}/{file}", stop)
+        calls.write_file(f"{directory}/{file}", stop)
 
 
 def thaw(cgroup: Cgroup) -> None:
@@ -77,14 +77,14 @@ def _kill_once(cgroup: Cgroup) -> None:
     directory, version = _directory(cgroup), cgroup.version("freezer")
     if version == 2 and directory is not None:
         try:
-            linux.write_file(f"{directory}/cgroup.kill", "1")
+            calls.write_file(f"{directory}/cgroup.kill", "1")
             return
         except FileNotFoundError:
             pass  # before Linux 5.14
     _write(directory, version, go=False)  # so that nothing forks away while we count
     for pid in cgroup.pids():
         try:
-            linux.kill(pid, signals.KILL)
+            calls.kill(pid, signals.KILL)
         except ProcessLookupError:
             continue
     for each in files.walk(directory or ""):  # a container may have frozen one of its own making
@@ -95,7 +95,7 @@ def _write(directory: str | None, version: int, *, go: bool) -> None:
     file, *words = FILES[version]
     try:
         if directory is not None:
-            linux.write_file(f"{directory}/{file}", words[go])
+            calls.write_file(f"{directory}/{file}", words[go])
     except FileNotFoundError:
         return  # gone, and with it all that was in it
 

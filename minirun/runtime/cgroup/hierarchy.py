@@ -10,7 +10,7 @@ written to. So nobody asks "is this v1 or v2?", only "in which tree is this cont
 
 from __future__ import annotations
 
-from minirun import linux
+from minirun import calls
 from minirun.errors import Error
 from minirun.runtime.cgroup import files
 
@@ -47,7 +47,7 @@ def _inherit_cpuset(directory: str) -> None:
     parent = directory.rpartition("/")[0]
     for file in ("cpuset.cpus", "cpuset.mems"):
         if not files.read(f"{directory}/{file}").strip():
-            linux.write_file(f"{directory}/{file}", files.read(f"{parent}/{file}").strip())
+            calls.write_file(f"{directory}/{file}", files.read(f"{parent}/{file}").strip())
 
 
 def _delegate(directory: str) -> None:
@@ -60,7 +60,7 @@ def _delegate(directory: str) -> None:
     enabled = set(files.read(f"{directory}/cgroup.subtree_control").split())
     for controller in sorted(available - enabled):
         try:
-            linux.write_file(f"{directory}/cgroup.subtree_control", f"+{controller}")
+            calls.write_file(f"{directory}/cgroup.subtree_control", f"+{controller}")
         except OSError:
             continue
 
