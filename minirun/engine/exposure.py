@@ -78,9 +78,8 @@ def _share(*kinds: str) -> Callable[[Document], None]:
 
 
 def _mounts(spec: Document) -> None:
-    """Who shares the host's table of mounts can get none of its own, nor have paths hidden."""
+    """Paths are hidden by mounts, and so in no table but one's own: runc insists on that."""
     _share("mount")(spec)
-    spec["mounts"] = []
     _masks(spec)
 
 
@@ -117,7 +116,7 @@ def _nothing(spec: Document) -> None:
 
 FEATURES: dict[str, tuple[Callable[[Document], None], str]] = {
     "pid": (_share("pid"), "it sees every process of this machine, and root may kill them"),
-    "mount": (_mounts, "it has the host's table of mounts, and no /proc or /dev of its own"),
+    "mount": (_mounts, "with CAP_SYS_ADMIN it could mount and unmount for the whole machine"),
     "uts": (_share("uts"), "it has this machine's name, and with CAP_SYS_ADMIN could change it"),
     "ipc": (_share("ipc"), "it can reach the shared memory and queues of all programs here"),
     "net": (_share("network"), "it can reach what listens on 127.0.0.1 here, and take its ports"),

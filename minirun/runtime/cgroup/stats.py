@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from errno import EAGAIN, ENODEV, ENOENT
+from time import monotonic, sleep
 
 from minirun import linux
 from minirun.runtime.cgroup import files
@@ -204,14 +205,18 @@ class OutOfMemory:
             os.read(self.fd, 4096)  # what is new is what comes after a read
 
     def happened(self) -> bool:
-        """Has it, since we last looked? v1 tells it before the kill, which counts later; the end of
-        a cgroup wakes us as well."""
+        """Has it, since we last looked? v1 may tell of one kill several times, and does so before
+        the kill counts; the end of a cgroup wakes us as well."""
+        before, patience = self.kills, monotonic() + 0.1
         try:
             if self.v1:
-                here = os.path.exists(self.cgroup.directory("memory") or "")
-                return os.eventfd_read(self.fd) > 0 and here
-            os.pread(self.fd, 4096, 0)
-            before, self.kills = self.kills, self.cgroup.oom_kills()
+                os.eventfd_read(self.fd)
+            else:
+                os.pread(self.fd, 4096, 0)
+            self.kills = self.cgroup.oom_kills()
+            while self.v1 and self.kills == before and monotonic() < patience:
+                sleep(0.001)
+                self.kills = self.cgroup.oom_kills()
         except OSError as error:
             if error.errno in (EAGAIN, ENODEV, ENOENT):
                 return False
