@@ -97,11 +97,14 @@ def _prototype(
 ) -> Callable[..., int]:
     """One system call as a function. ``path`` is the index of the argument that an error names;
     ``number`` is given for calls that the C library doesn't know."""
-    function = _libc[name if number is None else "syscall"]
-    function.argtypes = types if number is None else (c_long, *types)
-    function.restype = c_int if number is None else c_long
+    function: Any = None
 
     def call(*arguments: Any) -> int:
+        nonlocal function
+        if function is None:  # looked up when first called: a process needs few of them
+            function = _libc[name if number is None else "syscall"]
+            function.argtypes = types if number is None else (c_long, *types)
+            function.restype = c_int if number is None else c_long
         result: int = function(*arguments) if number is None else function(number, *arguments)
         if result != -1:
             told(name, arguments, result)

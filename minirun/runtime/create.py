@@ -14,10 +14,9 @@ from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
 
 from minirun import errors, linux
 from minirun.runtime import cgroup as cgroups
-from minirun.runtime import ending, hooks, idmap, init, namespaces
+from minirun.runtime import ending, hooks, idmap, init, namespaces, process
 from minirun.runtime import spec as specs
 from minirun.runtime.container import Container, start_time
-from minirun.runtime.process import live, prioritise, reap, receive, receive_ready, set_limits
 from minirun.runtime.setup import Setup
 from minirun.runtime.step import take
 
@@ -70,7 +69,7 @@ def create(setup: Setup) -> None:
     except BaseException:
         setup.channel.close()  # who waits for an answer ends
         ending.destroy(setup.container)
-        reap(setup)
+        process.reap(setup)
         raise
 
 
@@ -98,7 +97,7 @@ def make_cgroup(setup: Setup) -> None:
 
 
 def fork_child(setup: Setup) -> None:
-    """Fork the process that goes into the namespaces, and answer it until it has forked the init.
+    """Fork the process that goes into the namespaces.
 
     why:    what we unshare ourselves we could not leave again
     shell:  unshare --fork …
@@ -109,14 +108,24 @@ def fork_child(setup: Setup) -> None:
     if setup.first_child == 0:
         setup.become_child()
         setup.container.unlock()  # that is the parent's
-        live(setup, init.FIRST_STEPS)
+        process.live(setup, init.FIRST_STEPS)
     setup.end_of_child.close()
     setup.listener.close()  # the child has it; when that dies, nobody shall answer the door
-    message = receive(setup)
+
+
+def record_init(setup: Setup) -> None:
+    """Map the IDs of a new user namespace, and record the container's first process.
+
+    why:    only from outside can a process be given more than its own ID; and what is written down
+            can be cleared away, whatever happens to us
+    shell:  newuidmap PID 0 100000 65536
+    man:    user_namespaces(7), proc_pid_stat(5)
+    """
+    message = process.receive(setup)
     if message[0] == "maps":
         idmap.write(setup.first_child, namespaces.maps(setup.spec))
         setup.channel.send("go")
-        message = receive(setup)
+        message = process.receive(setup)
     pid = setup.pid = message[1]
     setup.container.record("process.json", {"pid": pid, "startTime": start_time(pid)})
     if devices := setup.linux("netDevices"):
@@ -133,16 +142,19 @@ def limit(setup: Setup) -> None:
     shell:  echo 64M > /sys/fs/cgroup/minirun/ID/memory.max
     man:    cgroups(7)
     """
-    message = receive(setup)
+    import minirun.runtime.cgroup.limits  # noqa: F401 (while the child has something to do)
+
+    message = process.receive(setup)
     while message[0] == "tree":
         from minirun.runtime import lend
 
         lend.lend(setup, message[1])
-        message = receive(setup)
+        message = process.receive(setup)
     setup.cgroup.apply(setup.linux("resources") or {})
     for kind, status in (("prestart", "created"), ("createRuntime", "creating")):
         hooks.run(setup.spec, kind, setup.container.report(status))
     setup.channel.send("go")
+    process.send_filter(setup)
 
 
 def await_ready(setup: Setup) -> None:
@@ -152,14 +164,22 @@ def await_ready(setup: Setup) -> None:
     shell:  prlimit --pid PID --nofile=1024:4096
     man:    prlimit(2), getrlimit(2)
     """
-    suspicion = receive_ready(setup)
+    suspicion = process.receive_ready(setup)
     os.waitpid(setup.first_child, 0)
     if suspicion:
         setup.container.write("suspicion", os.fsencode(suspicion))
     if not (setup.spec.get("hooks") or {}).get("startContainer"):
         setup.channel.receive()  # an error, or the end of file that execve(2) brings
-    set_limits(setup.process, setup.container.state["pid"])
-    prioritise(setup.process, setup.container.state["pid"])
+    process.set_limits(setup.process, setup.container.state["pid"])
+    process.prioritise(setup.process, setup.container.state["pid"])
 
 
-STEPS = (open_door, make_cgroup, fork_child, limit, await_ready)
+STEPS = (
+    open_door,
+    make_cgroup,
+    fork_child,
+    record_init,
+    process.compile_filter,
+    limit,
+    await_ready,
+)

@@ -45,7 +45,6 @@ def destroy(container: Container) -> list[Error]:
     if pid:
         signal(container, signals.KILL, patience=0 if cgroup and cgroup.trees else 10)
     if cgroup:
-        cgroup.kill()
         cgroup.delete()
     failures: list[Error] = []
     if pid and os.path.exists(container.path("config.json")):

@@ -4,6 +4,7 @@ Nothing is made here but a process, which joins what ``create`` has made::
 
     parent                       joiner                              the command
       │ fork ──────────────────────►│ enter the cgroup, the namespaces
+      │ "filter" ──────────────────►│
       │ ◄────── "ready" (+ terminal)│
       │ ◄────────────────── "limit" │ exec of the trampoline
       │ resource limits             │
@@ -34,21 +35,9 @@ import errno
 import os
 
 from minirun import errors, linux
-from minirun.runtime import failure, idmap, namespaces, signals, sync, trampoline
+from minirun.runtime import failure, idmap, namespaces, process, signals, sync, trampoline
 from minirun.runtime import spec as specs
 from minirun.runtime.execute import become, close_on_exec, find_command, say_ready
-from minirun.runtime.process import (
-    begin_session,
-    borrow_from_host,
-    call_agent,
-    change_directory,
-    live,
-    prioritise,
-    reap,
-    receive_ready,
-    set_limits,
-    set_oom_score,
-)
 from minirun.runtime.step import take
 
 TYPE_CHECKING = False
@@ -61,7 +50,12 @@ LIMIT, GO, ON, TOLD = b"limit", b"go", b"on", b"told"
 
 def execute(setup: Setup) -> None:
     """Start a process in a container; afterwards it runs, and ``setup.pid`` is its number."""
-    take(STEPS, setup, setup.explainer)
+    try:
+        take(STEPS, setup, setup.explainer)
+    except BaseException:
+        setup.channel.close()  # who waits for an answer ends
+        process.reap(setup)
+        raise
 
 
 def hold_init(setup: Setup) -> None:
@@ -84,7 +78,7 @@ def fork_joiner(setup: Setup) -> None:
     setup.first_child = linux.fork()
     if setup.first_child == 0:
         setup.become_child()
-        live(setup, JOINER_STEPS)
+        process.live(setup, JOINER_STEPS)
     setup.end_of_child.close()
 
 
@@ -95,16 +89,8 @@ def await_command(setup: Setup) -> None:
     shell:  prlimit --pid PID --nofile=1024:4096
     man:    prlimit(2), getrlimit(2)
     """
-    try:
-        _await_command(setup, suspicion=receive_ready(setup))
-    except BaseException:
-        setup.channel.close()  # who waits for "go" ends with that
-        reap(setup)
-        raise
-    os.waitpid(setup.first_child, 0)
-
-
-def _await_command(setup: Setup, suspicion: str) -> None:
+    process.send_filter(setup)
+    suspicion = process.receive_ready(setup)
     while answer := setup.channel.socket.recv(sync.PACKET):
         if answer == ON:
             continue
@@ -112,19 +98,20 @@ def _await_command(setup: Setup, suspicion: str) -> None:
             setup.agent.finish(setup.pid)
             continue
         if answer == LIMIT:
-            set_limits(setup.process, setup.first_child)
+            process.set_limits(setup.process, setup.first_child)
             setup.channel.socket.send(GO)
             continue
         if answer.endswith(b"]") or (result := trampoline.report(answer)[1]) < 0:
             raise failure.reason(answer, setup.process["args"][0], suspicion)
         setup.pid = result
-        prioritise(setup.process, setup.pid)
+        process.prioritise(setup.process, setup.pid)
         setup.channel.socket.send(GO)
     if not setup.pid:
         raise errors.StepError("the process was killed before the command was executed")
+    os.waitpid(setup.first_child, 0)
 
 
-STEPS = (hold_init, call_agent, fork_joiner, await_command)
+STEPS = (hold_init, process.call_agent, fork_joiner, process.compile_filter, await_command)
 
 
 def enter_cgroup(setup: Setup) -> None:
@@ -197,7 +184,7 @@ def enter_directory(setup: Setup) -> None:
     shell:  cd /work
     man:    chdir(2), openat2(2), getcwd(2)
     """
-    change_directory(setup, _open_directory)
+    process.change_directory(setup, _open_directory)
 
 
 def _open_directory(path: str) -> int:
@@ -218,6 +205,7 @@ def become_command(setup: Setup) -> None:
     shell:  setpriv --bounding-set -all --no-new-privs --reuid 1000 --regid 1000 --clear-groups CMD
     man:    clone(2), capabilities(7), seccomp(2), execve(2)
     """
+    process.receive_filter(setup)
     say_ready(setup, setup.master)
     error_fd = 3 + setup.preserved
     wait: list[Call] = [
@@ -242,9 +230,9 @@ def become_command(setup: Setup) -> None:
 
 JOINER_STEPS = (
     enter_cgroup,
-    set_oom_score,
-    begin_session,
-    borrow_from_host,
+    process.set_oom_score,
+    process.begin_session,
+    process.borrow_from_host,
     join_namespaces,
     open_terminal,
     enter_directory,

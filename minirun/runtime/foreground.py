@@ -4,7 +4,7 @@ Signals that we get are passed on, the terminal is carried back and forth (termi
 exit code of the command becomes ours. All signals arrive through a file descriptor (signalfd(2)):
 one select(2) waits for everything, and none is lost that comes while the container is being made.
 
-Interface: hold_signals, wait.
+Interface: hold_signals, wait, wait_and_delete.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import sys
 
 from minirun import linux
-from minirun.runtime import signals
+from minirun.runtime import ending, log, signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +42,18 @@ def wait(setup: Setup, signal_fd: int) -> int:
     if code == 128 + signals.KILL and _oom_kills(setup):
         limit = setup.cgroup.memory_limit()
         sys.stderr.write(f"killed by the out-of-memory killer: memory limit {_size(limit)}\n")
+    return code
+
+
+def wait_and_delete(setup: Setup, signal_fd: int, *, keep: bool = False) -> int:
+    """As ``wait``; then remove what is left of the container, unless told to ``keep`` it."""
+    code = wait(setup, signal_fd)
+    if not keep:
+        try:
+            setup.container.lock()
+        except FileNotFoundError:  # somebody's delete --force ended it, and removed it
+            return code
+        log.warn(ending.destroy(setup.container))
     return code
 
 

@@ -13,17 +13,9 @@ from __future__ import annotations
 import os
 
 from minirun import linux
-from minirun.runtime import devices, entering, hooks, idmap, mounting, namespaces
+from minirun.runtime import devices, entering, hooks, idmap, mounting, namespaces, process
 from minirun.runtime import spec as specs
 from minirun.runtime.execute import execute, find_command
-from minirun.runtime.process import (
-    begin_session,
-    borrow_from_host,
-    call_agent,
-    change_directory,
-    live,
-    set_oom_score,
-)
 from minirun.runtime.rootfs import Root
 
 TYPE_CHECKING = False
@@ -88,7 +80,7 @@ def fork_init(setup: Setup) -> None:
         setup.channel.send("pid", pid)
         setup.tell()
         os._exit(0)
-    live(setup, STEPS)
+    process.live(setup, STEPS)
 
 
 def await_parent(setup: Setup) -> None:
@@ -191,6 +183,7 @@ def report_mounted(setup: Setup) -> None:
     """
     setup.channel.send("mounted", fd=setup.master)
     setup.channel.expect("go")
+    process.receive_filter(setup)
     hooks.run(setup.spec, "createContainer", setup.container.report("creating"))
 
 
@@ -207,7 +200,7 @@ def protect_paths(setup: Setup) -> None:
     for path in dict.fromkeys(setup.linux("maskedPaths") or []):
         setup.root.mask(path, setup.null)
     if setup.spec["root"].get("readonly"):  # in which no working directory could be made any more
-        change_directory(setup, lambda path: setup.root.make(path, directory=True))
+        process.change_directory(setup, lambda path: setup.root.make(path, directory=True))
     setup.root.seal(root=bool(setup.spec["root"].get("readonly")))
 
 
@@ -232,15 +225,22 @@ def enter_directory(setup: Setup) -> None:
     shell:  cd /work
     man:    chdir(2), openat2(2), getcwd(2)
     """
-    change_directory(setup, lambda path: setup.root.make(path, directory=True))
+    process.change_directory(setup, lambda path: setup.root.make(path, directory=True))
 
 
-FIRST_STEPS = (enter_cgroup, set_oom_score, call_agent, join_namespaces, new_namespaces, fork_init)
+FIRST_STEPS = (
+    enter_cgroup,
+    process.set_oom_score,
+    process.call_agent,
+    join_namespaces,
+    new_namespaces,
+    fork_init,
+)
 STEPS = (
     await_parent,
-    begin_session,
+    process.begin_session,
     set_names,
-    borrow_from_host,
+    process.borrow_from_host,
     make_private,
     bind_root,
     mount_all,

@@ -7,7 +7,7 @@ call the kernel by 32-bit numbers too, and what a filter does not know is killed
 
 When the filter is installed, and with which capability, is in powers.py.
 
-Interface: compile, flags, notifies.
+Interface: compile, flags.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 from minirun import linux
 from minirun.errors import SpecError
 from minirun.runtime import bpf
+from minirun.runtime.spec import notifies
 from minirun.runtime.syscalls import ARCHITECTURES, IPC, SOCKETCALL, Architecture, native, numbers
 
 TYPE_CHECKING = False
@@ -185,12 +186,3 @@ def flags(seccomp: dict[str, Any]) -> int:
     if notifies(seccomp):
         return bits | linux.SECCOMP_FILTER_FLAG_NEW_LISTENER
     return bits & ~linux.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV  # which is about notices only
-
-
-def notifies(seccomp: dict[str, Any]) -> bool:
-    """Does a rule ask the agent at ``listenerPath``? Without it such rules are refused."""
-    rules = seccomp.get("syscalls") or ()
-    asks = any(rule["action"] == "SCMP_ACT_NOTIFY" for rule in rules)
-    if asks and not seccomp.get("listenerPath"):
-        raise SpecError("linux.seccomp: SCMP_ACT_NOTIFY, but no listenerPath: who would answer?")
-    return asks

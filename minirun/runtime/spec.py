@@ -217,3 +217,12 @@ def _check_devices(spec: Spec) -> None:
     for index, device in enumerate(get(spec, "linux.devices") or []):
         if device["type"] != "p" and None in (device.get("major"), device.get("minor")):
             raise SpecError(f"linux.devices[{index}]: major and minor are required")
+
+
+def notifies(seccomp: dict[str, Any]) -> bool:
+    """Does a rule ask the agent at ``listenerPath``? Without it such rules are refused."""
+    rules = seccomp.get("syscalls") or ()
+    asks = any(rule["action"] == "SCMP_ACT_NOTIFY" for rule in rules)
+    if asks and not seccomp.get("listenerPath"):
+        raise SpecError("linux.seccomp: SCMP_ACT_NOTIFY, but no listenerPath: who would answer?")
+    return asks

@@ -15,33 +15,26 @@ made after it, so the child is two processes, of which the first lives for a mom
       │ ◄─────────────────── "pid", N  │ exit                          │
       │ record the pid                                                 │
       │ "go" ─────────────────────────────────────────────────────────►│ mounts, devices, terminal
+      │ compile the seccomp filter                                     │
       │ ◄──────────────────────────────────── "mounted" (+ terminal's fd) │
       │ limits; hooks: prestart, createRuntime                         │
-      │ "go" ─────────────────────────────────────────────────────────►│ createContainer hooks,
+      │ "go", "filter" ───────────────────────────────────────────────►│ createContainer hooks,
       │                                                                │ pivot_root, …
       │ ◄──────────────────────────────────────────────────── "ready"  │ exec of the trampoline
       │ ◄──────────────────────────────────────────────── end of file  │ accept: waits for "start"
       │ record "created"
 
-Every message is a JSON array in one packet of a socketpair(2). Either side may send
-``["error", class, message, hint]`` instead, which ``receive`` raises. Both sockets are
-close-on-exec: end of file means that the other side has executed something else or is dead, and a
-child whose parent is dead ends at once: after a ``kill -9`` of the parent no set-up goes on.
+Every message is a JSON array in one packet of a socketpair(2); after "filter" the filter follows in
+the next. Either side may send ``["error", class, message, hint]`` instead, which ``receive``
+raises. Both sockets are close-on-exec: end of file means that the other side has executed something
+else or is dead, and a child whose parent is dead ends at once: after a ``kill -9`` of the parent no
+set-up goes on.
 """
 
 from __future__ import annotations
 
+import _socket
 import os
-from _socket import (
-    AF_UNIX,
-    CMSG_LEN,
-    MSG_CMSG_CLOEXEC,
-    SCM_RIGHTS,
-    SOCK_SEQPACKET,
-    SOL_SOCKET,
-    socket,
-    socketpair,
-)
 
 from minirun import errors
 from minirun.runtime import document
@@ -51,17 +44,18 @@ if TYPE_CHECKING:
     from typing import Any
 
 PACKET = 64 * 1024
+RIGHTS, SPACE = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS), _socket.CMSG_LEN(4)  # for one fd
 
 
 class Channel:
     """One end of the conversation."""
 
-    def __init__(self, end: socket) -> None:
+    def __init__(self, end: _socket.socket) -> None:
         self.socket = end
 
     @classmethod
     def pair(cls) -> tuple[Channel, Channel]:
-        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         return cls(ours), cls(theirs)
 
     def close(self) -> None:
@@ -73,11 +67,11 @@ class Channel:
     def move(self, fd: int) -> None:
         """Go on with ``fd``, a duplicate of ours."""
         self.socket.close()
-        self.socket = socket(fileno=fd)
+        self.socket = _socket.socket(fileno=fd)
 
     def send(self, *message: Any, fd: int | None = None) -> None:
         """One message, with a file descriptor if need be (unix(7), SCM_RIGHTS)."""
-        rights = [] if fd is None else [(SOL_SOCKET, SCM_RIGHTS, fd.to_bytes(4, "little"))]
+        rights = [] if fd is None else [(*RIGHTS, fd.to_bytes(4, "little"))]
         self.socket.sendmsg([document.dumps(message).encode()], rights)
 
     def send_error(self, error: errors.Error) -> None:
@@ -88,7 +82,7 @@ class Channel:
 
         An error that the other side sent is raised, as what it was there.
         """
-        data, ancillary, _, _ = self.socket.recvmsg(PACKET, CMSG_LEN(4), MSG_CMSG_CLOEXEC)
+        data, ancillary, _, _ = self.socket.recvmsg(PACKET, SPACE, _socket.MSG_CMSG_CLOEXEC)
         message: list[Any] = document.loads(data, "sync") if data else []
         if message and message[0] == "error":
             raise error_from(message)

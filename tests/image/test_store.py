@@ -76,7 +76,8 @@ def test_a_blob_that_is_what_it_says_is_stored(store):
 def test_a_blob_that_is_there_is_not_fetched(store):
     with store.hold():
         store.put(OCI_LAYER, b"abc")
-        store.ingest(descriptor(b"abc"), lambda offset: pytest.fail("fetched again"))
+        path = store.ingest(descriptor(b"abc"), lambda offset: pytest.fail("fetched again"))
+    assert Path(path).read_bytes() == b"abc"
 
 
 @pytest.mark.parametrize("sent, reason", [

@@ -262,7 +262,10 @@ class TestKernel:
         group.make()
         try:
             many = [rule(True, "b", 8, minor, "rw") for minor in range(300)]
-            devices.attach(group.directories()[0], devices.v2_program([DENY_ALL, *many]))
+            null = rule(True, "c", 1, 3, "rw")
+            devices.attach(group.directories()[0], devices.v2_program([DENY_ALL, null, *many]))
+            assert opened(group, "/dev/null", os.O_RDWR) == 0
+            assert opened(group, "/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK) == errno.EPERM
         finally:
             group.delete()
 

@@ -109,16 +109,16 @@ def test_one_id(rootless):
 
 def test_lent_ids(lent):
     """RT27: an image's user exists, and owns files; groups are exactly those asked for."""
-    (lent.rootfs / "work").mkdir(mode=0o777)
-    (lent.rootfs / "work").chmod(0o777)
+    (lent.rootfs / "srv").mkdir()
+    (lent.rootfs / "srv").chmod(0o777)
     lent.process["user"] = {"uid": 1000, "gid": 1001}
     if lent.runtime != "runc":  # which lets no ordinary user set groups
         lent.process["user"]["additionalGids"] = [7]
-    output = lent.sh("cat /proc/self/uid_map; grep Groups /proc/self/status; touch /work/file")
+    output = lent.sh("cat /proc/self/uid_map; grep Groups /proc/self/status; touch /srv/file")
     groups = output.split("Groups:")[1].split()
     assert rows(output.partition("Groups")[0]) == [[0, UID, 1], [1, LENT, COUNT]]
     assert groups == ([] if lent.runtime == "runc" else ["7"])
-    made = (lent.rootfs / "work/file").stat()
+    made = (lent.rootfs / "srv/file").stat()
     assert (made.st_uid, made.st_gid) == (LENT + 999, LENT + 1000)
 
 

@@ -8,7 +8,7 @@
     now = cgroup.update(now, wanted)    # other limits, while the container runs
     cgroup.freeze(); cgroup.thaw()
     cgroup.kill()
-    cgroup.delete()
+    cgroup.delete()                 # and kill who is left
 
 Whether the machine has v1, v2 or both shows in no name here (hierarchy.py); which file a limit is
 written to is decided by the pure twins v1.py and v2.py, and by devices.py (limits.py writes them).
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 PARENT = "/minirun"
 """Containers whose config.json names no cgroup get one below this one, which goes with the last."""
 
+# The v2 controller of each section of linux.resources that is not named like its controller.
+CONTROLLER = {"blockIO": "io", "hugepageLimits": "hugetlb"}
+
 # Others use it, removed it, or it is somebody else's.
 NOT_OURS_TO_REMOVE = (EBUSY, ENOTEMPTY, ENOENT, EACCES, EPERM, EROFS)
 
@@ -50,19 +53,17 @@ def prepare(
     With ``rootless``, trees that are not ours to change are left out if no limit needs them;
     with the ``manager`` systemd, that makes the cgroup, and with "disabled" all are left out.
     """
-    from minirun.runtime.cgroup import limits
-
     trees = [] if manager == "disabled" else hierarchies(may_lack=rootless)
     if any(tree.version == 1 for tree in trees):
         # Joining v2's tree takes milliseconds (see enter): a hybrid joins it only if need be.
-        asked = limits.asked(resources)
-        trees = [tree for tree in trees if tree.version == 1 or asked & tree.controllers]
+        needed = controllers(resources)
+        trees = [tree for tree in trees if tree.version == 1 or needed & tree.controllers]
     if manager == "systemd":
         from minirun.runtime.cgroup import systemd
 
         cgroup: Cgroup = systemd.prepare(path, container_id, trees, user=rootless)
     elif rootless or not trees:
-        from minirun.runtime.cgroup import delegation
+        from minirun.runtime.cgroup import delegation, limits
 
         path = path or delegation.our_path(trees, f"{PARENT}/{container_id}")
         cgroup = Cgroup(normal_path(path), trees)
@@ -84,6 +85,12 @@ def prepare(
             hint="echo THAWED > freezer.state (v1), echo 0 > cgroup.freeze (v2)",
         )
     return cgroup
+
+
+def controllers(resources: dict[str, Any]) -> set[str]:
+    """The controllers that these limits need, by their names in v2."""
+    sections = {CONTROLLER.get(section, section) for section in resources if resources[section]}
+    return sections | {file.partition(".")[0] for file in resources.get("unified") or ()}
 
 
 def normal_path(path: str) -> str:
@@ -227,10 +234,17 @@ class Cgroup:
         return None if text == "max" or int(text) >= 0x7FFFFFFFFFFFF000 else int(text)
 
     def delete(self) -> None:
-        """Remove the directories, those of the container's own making first."""
+        """Kill who is left, and remove the directories, those of the container's making first.
+
+        Most often nobody is left. That is seen by rmdir(2) itself, which needs no list of them.
+        """
+        left = [top for top in self.directories() if not files.remove_directory(top)]
+        if left:
+            self.kill()
+        for directory in (below for top in left for below in files.walk(top)):
+            if not files.remove_directory(directory, patience=2):
+                raise OSError(EBUSY, "a process or a cgroup does not leave it", directory)
         for top in self.directories():
-            for directory in files.walk(top):
-                files.remove_directory(directory)
             parent = top.rpartition("/")[0]
             if parent.endswith(PARENT):
                 try:

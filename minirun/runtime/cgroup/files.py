@@ -58,20 +58,25 @@ def pids(directory: str) -> list[int]:
     return [int(line) for line in lines(f"{directory}/cgroup.procs")]
 
 
-def remove_directory(directory: str, patience: float = 2.0) -> None:
-    """rmdir(2), repeated while the kernel still buries the last process (EBUSY)."""
+def remove_directory(directory: str, patience: float = 0) -> bool:
+    """rmdir(2): is it gone now? It goes when no process and no cgroup is in it any more (EBUSY).
+
+    The ``patience``, in seconds, is for the kernel, which still buries the last process.
+    """
     deadline = monotonic() + patience
     pause = 0.001
     while True:
         try:
             os.rmdir(directory)
         except FileNotFoundError:
-            return
+            return True
         except OSError as error:
-            if error.errno != EBUSY or monotonic() > deadline:
+            if error.errno != EBUSY:
                 raise
-            sleep(pause)
-            pause = min(pause * 2, 0.1)
         else:
             calls.told("rmdir", (directory,), 0)
-            return
+            return True
+        if monotonic() >= deadline:
+            return False
+        sleep(pause)
+        pause = min(pause * 2, 0.1)

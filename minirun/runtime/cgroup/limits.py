@@ -3,7 +3,7 @@
 v1.py, v2.py and devices.py decide what is to be written where; this writes it. A limit that cannot
 be set is an error that names it: no container runs with fewer limits than it was given.
 
-Interface: apply, update, asked, controllers.
+Interface: apply, update, controllers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from errno import EINVAL
 
 from minirun import linux
 from minirun.errors import Error, StateError
-from minirun.runtime.cgroup import devices, files, v1, v2
+from minirun.runtime.cgroup import CONTROLLER, devices, files, v1, v2
 from minirun.runtime.idmap import is_root_of_machine
 
 TYPE_CHECKING = False
@@ -24,20 +24,11 @@ if TYPE_CHECKING:
     Resources = dict[str, Any]
     Setting = tuple[str, str, str]  # controller, file, value
 
-# The v2 controller of each section of linux.resources that is not named like its controller.
-CONTROLLER = {"blockIO": "io", "hugepageLimits": "hugetlb"}
-
 # Values that mean something only together: who changes one of a pair keeps the other.
 PAIRS = (("memory", "limit", "swap"), ("cpu", "quota", "period"))
 
 # Where 0 is a value, and not a way to say nothing.
 ZEROES = (("pids", "limit"), ("memory", "swappiness"), ("cpu", "idle"), ("cpu", "burst"))
-
-
-def asked(resources: Resources) -> set[str]:
-    """The controllers that these limits need, by their names in v2."""
-    sections = {CONTROLLER.get(section, section) for section in resources if resources[section]}
-    return sections | {file.partition(".")[0] for file in resources.get("unified") or ()}
 
 
 def controllers(cgroup: Cgroup, resources: Resources) -> set[str]:

@@ -8,7 +8,7 @@ import os
 
 from minirun import errors, linux
 from minirun.runtime import create as parent
-from minirun.runtime import criu, document, ending, foreground, handover, log
+from minirun.runtime import criu, document, ending, foreground, handover
 from minirun.runtime import spec as specs
 from minirun.runtime.commands.checkpoint import DESCRIPTORS
 from minirun.runtime.container import check_id, start_time
@@ -52,10 +52,7 @@ def run(options: Values, container_id: str) -> int:
     container.unlock()
     if signal_fd is None:
         return 0
-    code = foreground.wait(setup, signal_fd)
-    container.lock()
-    log.warn(ending.destroy(container))
-    return code
+    return foreground.wait_and_delete(setup, signal_fd)
 
 
 def _restore(options: Values, setup: Setup) -> None:

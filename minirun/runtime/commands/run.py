@@ -4,7 +4,7 @@ The exit code is the command's own, or 128 + n if signal n ended it."""
 
 from __future__ import annotations
 
-from minirun.runtime import ending, foreground, log, process
+from minirun.runtime import ending, foreground, process
 from minirun.runtime.commands import create, start
 
 TYPE_CHECKING = False
@@ -33,11 +33,4 @@ def run(options: Values, container_id: str) -> int:
     container.unlock()
     if signal_fd is None:
         return 0
-    code = foreground.wait(setup, signal_fd)
-    if not options.get("keep"):
-        try:
-            container.lock()
-        except FileNotFoundError:  # somebody's delete --force ended it, and removed it
-            return code
-        log.warn(ending.destroy(container))
-    return code
+    return foreground.wait_and_delete(setup, signal_fd, keep=bool(options.get("keep")))
