@@ -1,7 +1,7 @@
 """What passes between our caller and the process that is made: file descriptors, a terminal, its
 number. ``create``, ``run`` and ``exec`` have the same options for it.
 
-Interface: check_terminal, open_fds, explainer (before); announce (after).
+Interface: check_terminal, open_fds (before); announce (after).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minirun.runtime.options import Values
-    from minirun.runtime.step import Explainer
 
 
 def check_terminal(options: Values, process: dict[str, Any], *, detached: bool) -> None:
@@ -44,15 +43,6 @@ def _was_given(fd: int) -> bool:
         return os.get_inheritable(fd)
     except OSError:
         return False
-
-
-def explainer(options: Values) -> Explainer | None:
-    """Who tells of the steps, if that was asked for."""
-    if not options.get("explain"):
-        return None
-    from minirun.runtime import explain
-
-    return explain.Explainer(as_json=options["explain"] == "json")
 
 
 def announce(options: Values, pid: int) -> None:

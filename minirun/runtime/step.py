@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, Protocol, TypeVar
 
+    from minirun.runtime.options import Values
+
     T = TypeVar("T")
 
     class Explainer(Protocol):
@@ -22,6 +24,15 @@ if TYPE_CHECKING:
         def tell(self, step: Callable[..., Any], take: Callable[[], None]) -> None: ...
         def finish(self) -> None: ...
         def hear(self, name: str, arguments: tuple[Any, ...], result: object) -> None: ...
+
+
+def explainer(options: Values) -> Explainer | None:
+    """Who tells of the steps, if that was asked for."""
+    if not options.get("explain"):
+        return None
+    from minirun.runtime import explain
+
+    return explain.Explainer(as_json=options["explain"] == "json")
 
 
 def take(steps: Sequence[Callable[[T], None]], setup: T, explainer: Explainer | None) -> None:

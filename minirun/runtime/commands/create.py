@@ -7,7 +7,7 @@ import sys
 
 from minirun import errors
 from minirun.runtime import create as parent
-from minirun.runtime import ending, handover
+from minirun.runtime import ending, handover, step
 from minirun.runtime import spec as specs
 from minirun.runtime.container import check_id
 from minirun.runtime.idmap import is_root_of_machine
@@ -57,7 +57,7 @@ def make(options: Values, container_id: str, *, detached: bool) -> Setup:
     setup.pivot = not options.get("no-pivot")
     setup.preserved = preserved
     setup.console_socket = options.get("console-socket") or ""
-    setup.explainer = handover.explainer(options)
+    setup.explainer = step.explainer(options)
     parent.create(setup)
     try:
         handover.announce(options, setup.container.state["pid"])

@@ -5,7 +5,7 @@ The exit code is the command's own, or 128 + n if signal n ended it."""
 from __future__ import annotations
 
 from minirun import errors
-from minirun.runtime import document, exec, foreground, handover
+from minirun.runtime import document, exec, foreground, handover, step
 from minirun.runtime import spec as specs
 from minirun.runtime.capabilities import BITS
 from minirun.runtime.container import PAUSED, Container
@@ -54,7 +54,7 @@ def run(options: Values, container_id: str, *words: str) -> int:
     assert cgroup is not None  # whatever lives has one
     setup = Setup(container, config, cgroup)
     setup.below = _below(options.get("cgroup") or [])
-    setup.preserved, setup.explainer = preserved, handover.explainer(options)
+    setup.preserved, setup.explainer = preserved, step.explainer(options)
     setup.console_socket = options.get("console-socket") or ""
     signal_fd = None if detached else foreground.hold_signals()
     exec.execute(setup)

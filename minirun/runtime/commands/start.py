@@ -6,9 +6,8 @@ import os
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
 
 from minirun import errors
-from minirun.runtime import handover
+from minirun.runtime import step
 from minirun.runtime.container import Container
-from minirun.runtime.step import take
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,13 +30,13 @@ class Start:
 
 def run(options: Values, container_id: str) -> None:
     container = Container.load(options["root"], container_id)
-    start(container, container.config(), handover.explainer(options))
+    start(container, container.config(), step.explainer(options))
 
 
 def start(container: Container, spec: dict[str, Any], explainer: Explainer | None) -> None:
     """Let the command of a created container run."""
     container.require("start")
-    take(STEPS, Start(container, spec, explainer), explainer)
+    step.take(STEPS, Start(container, spec, explainer), explainer)
 
 
 def knock(start: Start) -> None:
