@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import select
+from _signal import SIG_DFL, SIG_IGN, getsignal, signal  # type: ignore[import-not-found]
 
 from minirun import linux
 
@@ -33,8 +34,11 @@ class Signals:
     """From now on signals wait to be read. Programs that we start begin with none blocked."""
 
     def __init__(self) -> None:
-        linux.sigprocmask(SIG_BLOCK, CAUGHT)
-        self.fd = linux.signalfd(CAUGHT)
+        signal(SIGCHLD, SIG_DFL)  # where it is ignored nobody's exit code can be had: wait(2)
+        # what else our caller has us ignore stays ignored (nohup(1)); Python itself ignores SIGPIPE
+        caught = [number for number in CAUGHT if getsignal(number) != SIG_IGN]
+        linux.sigprocmask(SIG_BLOCK, caught)
+        self.fd = linux.signalfd(caught)
 
     def read(self) -> list[int]:
         """The numbers of the signals that came; waits for the first."""

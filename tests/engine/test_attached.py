@@ -98,6 +98,13 @@ def test_nohup_keeps_hangups_away(started):
     assert run.stdout.readline() == "USR1\n"
 
 
+def test_a_caller_that_ignores_the_end_of_its_children_gets_the_exit_code(minirun):
+    def ignore():
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+    assert minirun("run", "--rm", "tiny", "sh", "-c", "exit 7", preexec_fn=ignore).returncode == 7
+
+
 @pytest.mark.parametrize("code", [0, 1, 2, 124, 125, 126, 127, 128, 130, 255])
 def test_rl03_the_commands_own_exit_code(minirun, code):
     assert minirun("run", "--rm", "tiny", "sh", "-c", f"exit {code}").returncode == code
