@@ -4,7 +4,9 @@
 
     runtime     minirun-oci, runc and crun: run; create, start, delete; exec; state
     crowd       the same three with 1,000 containers alive at once (--runs says how many)
-    container   `minirun run`, `podman run`, `docker run` of a tiny image
+    container   minirun, podman and docker: run, run -d, exec, ps of 500
+    stream      the same three: 1 GB of output, to a terminal and to the log; iperf3
+    idle        the same three: memory for each of 100 containers that sleep
     unpack      `minirun unpack`, GNU tar and umoci, of a Debian root
     pull        `minirun pull`, skopeo with umoci, podman and docker, from a registry on loopback
     memory      peak memory of a pull of one layer of 1 GB
@@ -22,13 +24,15 @@ import tempfile
 from pathlib import Path
 
 from tests import images
-from tests.bench import containers, crowd, layers, machine, memory, pulls, runtimes
+from tests.bench import containers, crowd, idle, layers, machine, memory, pulls, runtimes, streams
 from tests.components import private_network
 
 BENCHES = {
     "runtime": runtimes.bench,
     "crowd": crowd.bench,
     "container": containers.bench,
+    "stream": streams.bench,
+    "idle": idle.bench,
     "unpack": layers.bench,
     "pull": pulls.bench,
     "memory": memory.bench,

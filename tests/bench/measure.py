@@ -27,7 +27,7 @@ from pathlib import Path
 MILLISECONDS = 1000
 
 
-def nothing() -> None:
+def nothing(*_: object) -> None:
     pass
 
 
