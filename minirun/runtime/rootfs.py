@@ -115,6 +115,7 @@ class Root:
         for tree in self.readonly_later:
             os.close(tree)
 
+
 def _create(parent: int, name: str, directory: bool) -> None:
     if directory:
         linux.mkdirat(name, 0o755, dir_fd=parent)
