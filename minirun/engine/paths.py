@@ -8,6 +8,7 @@
     /run/minirun/                   what only a running machine has
         live/<id>                   a locked file for each container that somebody attends to
         oci/                        the runtime's own records (its --root)
+        events                      what has happened, a line each (events.py)
 
 ``--root DIR`` or ``MINIRUN_ROOT=DIR`` puts both under DIR (as DIR/lib and DIR/run): a store of
 one's own for a class or a test, and one ``rm -r`` to be rid of it.
@@ -39,6 +40,7 @@ class Paths:
         self.names = self.lib + "/names"
         self.live = self.run + "/live"
         self.oci = self.run + "/oci"
+        self.events = self.run + "/events"
 
     def make(self) -> None:
         """Make the directories that are missing. Only root can use what is made in them later."""
