@@ -20,7 +20,7 @@ class TableCommand(click.Command):
             name,
             help=module.main.__doc__,
             epilog=module.EPILOG,
-            params=[_shown(option) for option in module.OPTIONS],
+            params=[_shown(option, name) for option in module.OPTIONS],
             options_metavar="[OPTIONS] " + " ".join(module.ARGUMENTS),
         )
         self.module = module
@@ -40,11 +40,17 @@ class TableCommand(click.Command):
             return 0
 
 
-def _shown(option: flags.Option) -> click.Option:
+def _shown(option: flags.Option, command: str) -> click.Option:
     value = option.metavar
     if option.alone:
         value = f"[={value}]"
-    return click.Option([*option.names], is_flag=option.is_switch, metavar=value, help=option.help)
+    return click.Option(
+        [*option.names],
+        is_flag=option.is_switch,
+        metavar=value,
+        help=option.help,
+        hidden=later.flag(command, option.names[0]) is not None,
+    )
 
 
 class Command(click.Command):

@@ -101,14 +101,14 @@ def pids_limit(spec: Document, text: str) -> None:
     spec["linux"]["resources"]["pids"]["limit"] = limit or -1
 
 
-def network(spec: Document, name: str) -> None:
+def network(spec: Document, names: Sequence[str]) -> None:
     """``none``: a namespace with nothing but lo. ``host``: no namespace of its own at all."""
-    if name == "host":
+    if names == ("host",):
         namespaces = spec["linux"]["namespaces"]
         spec["linux"]["namespaces"] = [ns for ns in namespaces if ns["type"] != "network"]
-    elif name != "none":
+    elif names != ("none",):
         raise UsageError(
-            f"--network {printable(name)[:80]}: there are only 'none' and 'host' so far",
+            f"--network {printable(' '.join(names))[:80]}: only 'none' and 'host' so far",
             hint="--network host uses the network of this machine",
         )
 

@@ -30,7 +30,7 @@ NO_DNS = "# this container has no network, so there is nobody to ask\n"
 
 def identify(spec: dict[str, Any], container: Container, options: Mapping[str, Any]) -> None:
     """Give the container its hostname, and the three files that go with it."""
-    shares_network = options.get("network") == "host"
+    shares_network = options.get("network") == ("host",)
     if not options.get("hostname"):
         spec["hostname"] = os.uname().nodename if shares_network else container.id[:SHORT]
     name = spec["hostname"]

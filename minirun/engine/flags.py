@@ -129,10 +129,11 @@ class Parser:
         if name == "--help":
             raise HelpWanted
         option = self.options.get(name)
-        if option:
+        reason = later.flag(self.command, name)
+        if option and not reason:
             return option
         shown = printable(name)[:80]
-        reason = later.flag(self.command, name)
+        reason = reason or later.elsewhere(self.command, name)
         if reason:
             raise UsageError(f"{shown}: {reason[0]}", hint=reason[1])
         raise UsageError(f"no such option: {shown}", hint=self._advice(name))

@@ -28,36 +28,61 @@ SWARM = ("minirun works on one machine and leaves clusters to Swarm and Kubernet
 
 Reason = tuple[str, str | None]
 
-RUN: dict[str, Reason] = {
-    **dict.fromkeys(("-d", "--detach", "--restart", "--detach-keys", "--sig-proxy"), BACKGROUND),
+# Rows of options.py that nobody has built yet: who builds one takes it out here.
+UNBUILT: dict[str, Reason] = {
+    **dict.fromkeys(
+        ("-d", "--detach", "--restart", "--detach-keys", "--sig-proxy", "-a", "--attach",
+         "--cidfile", "--pidfile", "--stop-signal", "--stop-timeout"),
+        BACKGROUND,
+    ),
     **dict.fromkeys(
         ("-p", "--publish", "-P", "--publish-all", "--expose", "--link", "--ip", "--ip6", "--dns",
-         "--dns-search", "--dns-option", "--add-host", "--network-alias", "--mac-address"),
+         "--dns-search", "--dns-option", "--dns-opt", "--add-host", "--network-alias",
+         "--net-alias", "--mac-address", "--link-local-ip"),
         NETWORK,
     ),
-    **dict.fromkeys(
-        ("--mount", "--volumes-from", "--tmpfs", "--volume-driver", "--shm-size"), VOLUME
-    ),
+    **dict.fromkeys(("--mount", "--volumes-from", "--tmpfs", "--volume-driver"), VOLUME),
     **dict.fromkeys(
         ("--memory-swap", "--memory-reservation", "--memory-swappiness", "--cpuset-cpus",
-         "--cpuset-mems", "-c", "--cpu-shares", "--cpu-quota", "--cpu-period", "--ulimit",
-         "--blkio-weight", "--device-read-bps", "--device-write-bps", "--oom-score-adj",
-         "--oom-kill-disable", "--kernel-memory", "--cgroup-parent"),
+         "--cpuset-mems", "-c", "--cpu-shares", "--cpu-quota", "--cpu-period", "--cpu-rt-period",
+         "--cpu-rt-runtime", "--ulimit", "--blkio-weight", "--blkio-weight-device",
+         "--device-read-bps", "--device-write-bps", "--device-read-iops", "--device-write-iops",
+         "--oom-score-adj", "--oom-kill-disable", "--cgroup-parent", "--shm-size"),
         LIMIT,
     ),
     **dict.fromkeys(("--log-driver", "--log-opt"), LOG),
     **dict.fromkeys(("--pid", "--ipc", "--uts", "--cgroupns", "--userns"), NAMESPACE),
-    **dict.fromkeys(("--health-cmd", "--health-interval", "--no-healthcheck"), HEALTH),
+    **dict.fromkeys(
+        ("--health-cmd", "--health-interval", "--health-timeout", "--health-retries",
+         "--health-start-period", "--health-start-interval", "--no-healthcheck"),
+        HEALTH,
+    ),
     "--env-file": ENV,
     **dict.fromkeys(
-        ("--device", "--gpus", "--group-add", "--init", "--sysctl", "-l", "--label", "--label-file",
-         "--annotation", "--cidfile", "--stop-signal", "--stop-timeout", "--isolation", "-a",
-         "--attach", "--secret", "--domainname"),
+        ("--device", "--device-cgroup-rule", "--gpus", "--group-add", "--init", "--sysctl", "-l",
+         "--label", "--label-file", "--annotation", "--domainname"),
         IMAGE,
     ),
 }  # fmt: skip
+# Options of Docker's and Podman's that will not come.
+NEVER: dict[str, Reason] = {
+    **dict.fromkeys(
+        ("--isolation", "--cpu-count", "--cpu-percent", "--io-maxbandwidth", "--io-maxiops"),
+        ("only Windows has it", None),
+    ),
+    "--kernel-memory": ("the kernel has no such limit any more", "-m counts its memory, too"),
+    "--storage-opt": ("the size of a container's own layer cannot be limited", None),
+    "--disable-content-trust": ("signatures are not looked at anyway", "just leave it out"),
+    "--use-api-socket": ("there is no daemon, and so no socket of one", None),
+    "--secret": ("there is no store of secrets", "-v FILE:/run/secrets/NAME:ro"),
+    "--pod": ("minirun runs one container at a time", "--network container:NAME shares one"),
+    "--replace": ("a container is never replaced by another", "minirun rm -f NAME before"),
+}
+RUN = UNBUILT | NEVER
+BUNDLE = ("a bundle has no engine around it", "minirun run and minirun create know this option")
 FLAGS: dict[str, dict[str, Reason]] = {
     "run": RUN,
+    "create": RUN,
     "bundle": RUN,
     "inspect": {"-f": FORMAT, "--format": FORMAT},
     "images": {"-f": FORMAT, "--filter": ("filters are not there yet", "minirun images | grep …")},
@@ -82,5 +107,15 @@ COMMANDS: dict[str, Reason] = {
 
 
 def flag(command: str, option: str) -> Reason | None:
-    """Why ``command`` has no such option; None for one that Docker does not know either."""
+    """Why ``command`` has no such option; None for one that it has, or that nobody knows."""
     return FLAGS.get(command, {}).get(option)
+
+
+def elsewhere(command: str, option: str) -> Reason | None:
+    """Why ``command`` lacks an option that `run` has."""
+    if command != "bundle":
+        return None
+    from minirun.engine import options
+
+    names = {name for row in (*options.CONTAINER, *options.RUN) for name in row.names}
+    return BUNDLE if option in names else None

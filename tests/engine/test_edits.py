@@ -37,8 +37,8 @@ def difference(old, new, path=""):
         ({"cpus": "0.5"}, {"linux.resources.cpu"}),
         ({"pids_limit": "10"}, {"linux.resources.pids.limit"}),
         ({"read_only": True}, {"root.readonly"}),
-        ({"network": "none"}, set()),
-        ({"network": "host"}, {"linux.namespaces"}),
+        ({"network": ("none",)}, set()),
+        ({"network": ("host",)}, {"linux.namespaces"}),
         ({"volume": ("/tmp:/x",)}, {"mounts"}),
         ({"security_opt": ("no-new-privileges",)}, {"process.noNewPrivileges"}),
         ({"security_opt": ("seccomp=unconfined",)}, {"linux.seccomp"}),
@@ -135,7 +135,7 @@ def test_unknown_security_options(text):
 
 def test_a_network_that_is_not_there_yet():
     with pytest.raises(UsageError) as caught:
-        applied(network="bridge")
+        applied(network=("bridge",))
     assert "--network host" in caught.value.hint
 
 

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-OPTIONS = (flags.Option("-t", "--tty", help="Ask for a terminal."), *options.SPEC, *options.PULL)
+OPTIONS = (options.TTY, *options.SPEC, *options.PULL)
 ARGUMENTS = ("IMAGE", "DIRECTORY", "[COMMAND...]")
 EPILOG = ""
 

@@ -8,18 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-OPTIONS = (
-    flags.Option("--rm", help="Remove the container when it has ended."),
-    flags.Option("-i", "--interactive", help="Pass standard input on."),
-    flags.Option("-t", "--tty", help="Give it a terminal."),
-    flags.Option("--name", metavar="NAME", help="A name for it; one is made up if not."),
-    *options.SPEC,
-    flags.Option("--pull", metavar="missing|always|never", default="missing",
-                 choices=("missing", "always", "never"), help="When to ask the registry."),
-    *options.PULL,
-    flags.Option("--runtime", metavar="NAME", help="Another OCI runtime: runc, crun, or a path."),
-    options.EXPLAIN,
-)  # fmt: skip
+OPTIONS = (*options.RUN, *options.CONTAINER, options.EXPLAIN)
 ARGUMENTS = ("IMAGE", "[COMMAND...]")
 EPILOG = """Exit codes: the command's own; 125 an error of minirun, 126 the command cannot be
 executed, 127 it was not found, 128+n signal n ended it (137: killed)."""
