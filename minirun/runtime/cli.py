@@ -143,7 +143,7 @@ def default_root() -> str:
     if os.geteuid():
         return (own or _own_directory(os.geteuid())) + "/minirun/oci"
     if own:
-        from minirun.runtime import idmap
+        from minirun import idmap
 
         if not idmap.is_root_of_machine():
             return own + "/minirun/oci"

@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
 
-from minirun import errors, linux
+from minirun import errors, idmap, linux
 from minirun.runtime import cgroup as cgroups
-from minirun.runtime import ending, hooks, idmap, init, namespaces, process
+from minirun.runtime import ending, hooks, init, namespaces, process
 from minirun.runtime import spec as specs
 from minirun.runtime.container import Container, start_time
 from minirun.runtime.setup import Setup

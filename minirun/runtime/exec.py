@@ -34,8 +34,8 @@ from __future__ import annotations
 import errno
 import os
 
-from minirun import errors, linux
-from minirun.runtime import failure, idmap, namespaces, process, signals, sync, trampoline
+from minirun import errors, idmap, linux
+from minirun.runtime import failure, namespaces, process, signals, sync, trampoline
 from minirun.runtime import spec as specs
 from minirun.runtime.execute import become, close_on_exec, find_command, say_ready
 from minirun.runtime.step import take

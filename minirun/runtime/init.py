@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import os
 
-from minirun import linux
-from minirun.runtime import devices, entering, hooks, idmap, mounting, namespaces, process
+from minirun import idmap, linux
+from minirun.runtime import devices, entering, hooks, mounting, namespaces, process
 from minirun.runtime import spec as specs
 from minirun.runtime.execute import execute, find_command
 from minirun.runtime.rootfs import Root

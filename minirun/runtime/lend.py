@@ -16,8 +16,8 @@ from __future__ import annotations
 import os
 from errno import EINVAL
 
-from minirun import errors, linux
-from minirun.runtime import idmap, mounts
+from minirun import errors, idmap, linux
+from minirun.runtime import mounts
 from minirun.runtime.process import live
 from minirun.runtime.sync import Channel
 

@@ -16,9 +16,8 @@ from __future__ import annotations
 import os
 from errno import EPERM
 
-from minirun import linux
+from minirun import idmap, linux
 from minirun.errors import SpecError, printable
-from minirun.runtime import idmap
 from minirun.runtime import spec as specs
 
 TYPE_CHECKING = False

@@ -14,9 +14,9 @@ import os
 
 from minirun import linux
 from minirun.errors import NotFound, SpecError, printable
+from minirun.idmap import FIELDS
+from minirun.idmap import check as check_mappings
 from minirun.runtime import document, log, schema
-from minirun.runtime.idmap import FIELDS
-from minirun.runtime.idmap import check as check_mappings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

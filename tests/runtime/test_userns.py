@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minirun.runtime import idmap
+from minirun import idmap
 from tests.runtime.bundles import bind
 
 FIRST, COUNT = 3_000_000, 65536

@@ -12,8 +12,8 @@ from errno import EINVAL
 
 from minirun import linux
 from minirun.errors import Error, StateError
+from minirun.idmap import is_root_of_machine
 from minirun.runtime.cgroup import CONTROLLER, devices, files, v1, v2
-from minirun.runtime.idmap import is_root_of_machine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

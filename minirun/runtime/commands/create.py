@@ -6,11 +6,11 @@ import os
 import sys
 
 from minirun import errors
+from minirun.idmap import is_root_of_machine
 from minirun.runtime import create as parent
 from minirun.runtime import ending, handover, step
 from minirun.runtime import spec as specs
 from minirun.runtime.container import check_id
-from minirun.runtime.idmap import is_root_of_machine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
