@@ -33,6 +33,9 @@ RESTORED = [number for number in range(1, 65) if number not in (9, 19, 32, 33)]
 NOT_FOUND = ("executable file not found", "executable file `", "no such file or directory")
 NOT_EXECUTABLE = ("permission denied", "exec format error", "is a directory", "not a directory")
 
+# What exit codes of our own runtime say.
+OWN_ERRORS = {error.exit_code: error for error in (CommandNotFound, CommandNotExecutable)}
+
 
 class Runtime:
     """A runtime command, with its --root. ``name`` is a command's name or path."""
@@ -82,15 +85,17 @@ class Runtime:
         if status and self.is_own:
             raise Error(f"{self.name} delete: exit code {status}")
 
-    def log_options(self) -> list[str]:
+    def log_options(self, log: str = LOG) -> list[str]:
         """Options of ``run`` for runtimes whose exit code does not say why they failed."""
-        return [] if self.is_own else ["--log", LOG, "--log-format", "json"]
+        return [] if self.is_own else ["--log", log, "--log-format", "json"]
 
-    def failure(self, bundle: str, command: str) -> Error | None:
-        """Why the runtime itself failed, as its log in ``bundle`` says; None if it did not."""
-        message = _last_error(f"{bundle}/{LOG}")
+    def failure(self, log: str, command: str, code: int = Error.exit_code) -> Error | None:
+        """Why the runtime itself ended with ``code``, as its ``log`` says; None if it did not."""
+        message = _last_error(log)
         if message is None:
             return None
+        if self.is_own:
+            return OWN_ERRORS.get(code, Error)(message)
         lower = message.lower()
         if any(words in lower for words in NOT_FOUND):
             return CommandNotFound(f"{command}: no such command in the container")

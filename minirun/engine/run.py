@@ -12,7 +12,7 @@ import time
 
 from minirun.engine import bundling, exposure, files
 from minirun.engine.monitor import Signals, attend, shell_code
-from minirun.engine.oci import OWN, Runtime
+from minirun.engine.oci import LOG, OWN, Runtime
 from minirun.engine.pulling import pull_image
 from minirun.engine.state import warn
 from minirun.errors import Error, NotFound
@@ -161,7 +161,7 @@ def start(job: Run) -> None:
     code = with_terminal(job) if job.options.get("tty") else without_terminal(job)
     job.exit_code = shell_code(code)
     command = job.spec["process"]["args"][0]
-    if failure := code and job.runtime.failure(job.container.directory, command):
+    if failure := code and job.runtime.failure(f"{job.container.directory}/{LOG}", command):
         raise failure
 
 
