@@ -39,16 +39,12 @@ def set_attributes(target: int | str, member: Member) -> list[str]:
 
 
 def _set_xattrs(target: int | str, xattrs: dict[bytes, bytes]) -> list[str]:
-    """What has no place here is left out with a warning; what cannot be is a LayerError.
-
-    Attributes of overlayfs would let an image reach into other layers. Those of security modules
-    belong to the policy of a machine, and not to an image.
-    """
+    """What has no place here is left out with a warning; what cannot be is a LayerError."""
     warnings = []
     for name, value in xattrs.items():
         if not 0 < len(name) <= XATTR_NAME_MAX or b"\0" in name or len(value) > XATTR_SIZE_MAX:
             raise LayerError(f"an extended attribute that cannot be: {shown(name)}")
-        if name.startswith(_OVERLAY) or (name.startswith(b"security.") and name != CAPABILITY):
+        if not is_portable(name):
             warnings.append(f"extended attribute {shown(name)} left out")
             continue
         try:
@@ -58,6 +54,17 @@ def _set_xattrs(target: int | str, xattrs: dict[bytes, bytes]) -> list[str]:
                 raise LayerError(f"extended attribute {shown(name)}: {error.strerror}") from error
             warnings.append(f"extended attribute {shown(name)}: {error.strerror}")
     return warnings
+
+
+def is_portable(name: bytes) -> bool:
+    """Whether an extended attribute is an image's business.
+
+    Those of overlayfs would let it reach into other layers. Those of security modules belong to the
+    policy of a machine; but for capabilities, which are a kind of mode.
+    """
+    return not name.startswith(_OVERLAY) and (
+        name == CAPABILITY or not name.startswith(b"security.")
+    )
 
 
 def take_default_acl(directory: int) -> bytes | None:

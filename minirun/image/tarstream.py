@@ -78,6 +78,18 @@ class Member:
     xattrs: dict[bytes, bytes]
     pieces: list[tuple[int, int]] | None  # where the stored bytes of a sparse file go (sparse.py)
 
+    @classmethod
+    def new(cls, name: bytes, kind: str, *, mode: int = 0) -> Member:
+        """An entry with nothing in it, root's and of 1970."""
+        member = cls()
+        member.name, member.kind, member.mode = name, kind, mode
+        member.uid = member.gid = member.size = member.stored = member.mtime = 0
+        member.linkname = b""
+        member.major = member.minor = 0
+        member.xattrs = {}
+        member.pieces = None
+        return member
+
 
 class Blocks:
     """Chunks of any size, read as the pieces that a tar is made of."""

@@ -161,12 +161,12 @@ def _look(directories: list[int], name: bytes) -> list[int]:
     found: list[int] = []
     for directory in directories:
         there = _lstat(name, directory)
-        if there and not _is_mark(there):
+        if there and not is_mark(there):
             if tree.is_directory(there) or not found:
                 found.append(os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=directory))
             if not tree.is_directory(there):
                 break
-        if (there and _is_mark(there)) or _lstat(_mark(name), directory):
+        if (there and is_mark(there)) or _lstat(_mark(name), directory):
             break
     return found
 
@@ -197,7 +197,8 @@ def _lstat(name: bytes, fd: int) -> os.stat_result | None:
         return None
 
 
-def _is_mark(status: os.stat_result) -> bool:
+def is_mark(status: os.stat_result) -> bool:
+    """Whether overlayfs takes the file for a whiteout."""
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
