@@ -1,15 +1,17 @@
-"""The containers' records, and cleaning up after those who made them and died.
+"""The containers of a store, and cleaning up after those who made them and died.
 
-A container is a directory, containers/<id>/: the bundle that the runtime gets, the layers' mount
-and container.json, which says what it is. Its life, and what holds it together:
+A container is a directory, containers/<id>/ (container.py). Its life, and what holds it together:
 
     claim     live/<id> is made and locked, then container.json is written: before anything else
               exists, everybody can see what would have to be cleaned up
-    (owned)   the owner holds the lock of live/<id>; the runtime it starts holds runtime.lock
+    (owned)   the owner holds the lock of live/<id>: the command that creates or starts it, then
+              its monitor, which inherits the lock; the runtime they start holds runtime.lock
     settle    unmounted and, with --rm, removed; then live/<id> goes: nothing is left to do
 
 The kernel releases a lock when its holder dies, however it dies. So a file in live/ that can be
 locked belongs to nobody, and ``sweep``, with which every command begins, settles that container.
+
+Interface: claim, adopt, release, remove; find, find_all, all, is_live; sweep.
 """
 
 from __future__ import annotations
@@ -18,56 +20,29 @@ import fcntl
 import os
 import time
 
-from minirun.errors import Error, NotFound, StateError, UsageError, printable
+from minirun.engine import container as records
+from minirun.engine.container import (
+    CREATED,
+    DAMAGED,
+    EXITED,
+    LOST,
+    SHORT,
+    UNDER_WAY,
+    Container,
+    check_name,
+)
+from minirun.errors import Error, NotFound, StateError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Callable, Iterable
 
+    from minirun.engine.container import Record
     from minirun.engine.paths import Paths
 
-    Record = dict[str, Any]
-
 ID_LENGTH = 64  # hexadecimal digits, as Docker's
-SHORT = 12
-LONGEST_NAME = 128
 KILLED = 137  # the exit code of a container whose owner died: it was ended with SIGKILL
 PATIENCE = 10.0  # seconds to wait for a runtime whose container was killed
-LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
-
-
-class Container:
-    """One container: its directory, its record, and the lock if this process owns it."""
-
-    def __init__(self, directory: str, record: Record, live: int = -1) -> None:
-        self.directory, self.record, self.live = directory, record, live
-
-    @property
-    def id(self) -> str:
-        return os.path.basename(self.directory)
-
-    @property
-    def name(self) -> str:
-        return str(self.record.get("name", ""))
-
-    def save(self, **changes: object) -> None:
-        """Change the record, on disk too; readers see the old one or the new one, whole."""
-        import json
-
-        self.record.update(changes)
-        path = self.directory + "/container.json"
-        with open(path + ".new", "w", encoding="utf-8") as file:
-            file.write(json.dumps(self.record, indent=1) + "\n")
-        os.rename(path + ".new", path)
-
-    def lock_runtime(self) -> int:
-        """A locked file for the runtime to inherit: as long as one of its processes lives, so
-        does the lock. (A file and not the directory: through a directory that a runtime forgets
-        to close, the container could walk out. CVE-2024-21626)"""
-        fd = os.open(self.directory + "/runtime.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return fd
 
 
 class Containers:
@@ -87,9 +62,9 @@ class Containers:
         ident = os.urandom(ID_LENGTH // 2).hex()
         while (live := self._lock(ident, os.O_CREAT)) is None:
             pass  # a sweep found the file before we had the lock: it takes it for a leftover
-        container = Container(f"{self.paths.containers}/{ident}", {"id": ident, **record}, live)
-        os.mkdir(container.directory, 0o700)
-        container.record.update(created=time.time(), status="created")
+        directory = f"{self.paths.containers}/{ident}"
+        container = Container(directory, {"id": ident, "created": time.time(), **record}, live=live)
+        os.mkdir(directory, 0o700)
         try:
             self._name(container, name)
         except StateError:
@@ -163,7 +138,7 @@ class Containers:
 
     def all(self) -> list[Container]:
         """Every container with a readable record, the newest first."""
-        found = (self._load(ident) for ident in os.listdir(self.paths.containers))
+        found = (self.load(ident) for ident in os.listdir(self.paths.containers))
         return sorted(
             (container for container in found if container is not None),
             key=lambda container: -float(container.record.get("created", 0)),
@@ -178,23 +153,32 @@ class Containers:
             if len(fitting) > 1:
                 raise UsageError(f"multiple IDs found with provided prefix: {text}")
             ident = fitting[0] if fitting else text
-        container = self._load(ident)
+        container = self.load(ident)
         if container is None:
             raise NotFound(f"no such container: {text}", hint="for a list: minirun ps -a")
         return container
 
-    def _load(self, ident: str) -> Container | None:
-        import json
+    def find_all(self, texts: Iterable[str]) -> list[Container]:
+        """Those containers, in this order."""
+        return [self.find(text) for text in texts]
 
+    def load(self, ident: str) -> Container | None:
+        """The container with this id, as its files say; None if there is none.
+
+        Nobody attends to it and it is said to be running: then it ended with the machine.
+        """
         directory = f"{self.paths.containers}/{ident}"
-        try:
-            with open(directory + "/container.json", encoding="utf-8") as file:
-                record = json.load(file)
-        except FileNotFoundError:
+        record = records.read(directory + "/container.json")
+        if record is None:
             return None
-        except ValueError:
-            record = {"id": ident, "name": "", "status": "damaged"}
-        return Container(directory, record)
+        mark = f"{self.paths.live}/{ident}"
+        live = os.path.exists(mark)  # asked first: it may end meanwhile
+        state = records.read(directory + "/state.json") or {"status": CREATED}
+        if DAMAGED in (record.get("status"), state.get("status")):
+            record, state = {"id": ident, "name": "", **record}, {"status": DAMAGED}
+        elif state.get("status") in UNDER_WAY and not live and not os.path.exists(mark):
+            state |= {"status": EXITED, "exitCode": LOST, "pid": 0}
+        return Container(directory, record, state)
 
     def is_live(self, container: Container) -> bool:
         """Whether somebody attends to it: if not, nothing of it is running."""
@@ -208,7 +192,7 @@ class Containers:
             if fd is None:
                 continue
             directory = f"{self.paths.containers}/{ident}"
-            container = self._load(ident) or Container(directory, {"autoRemove": True})
+            container = self.load(ident) or Container(directory, {"autoRemove": True})
             container.live = fd
             try:
                 settle(container)
@@ -267,13 +251,3 @@ def wait_until(done: Callable[[], bool], what: str) -> None:
         if time.monotonic() > deadline:
             raise StateError(f"{what} does not end")
         time.sleep(0.02)
-
-
-def check_name(text: str) -> None:
-    """Refuse what is no name or id, before it becomes part of a path."""
-    fits = text and text[0] in LETTERS and LETTERS.union("_.-").issuperset(text)
-    if not fits or len(text) > LONGEST_NAME:
-        raise UsageError(
-            f"{printable(text)[:80]!r} is not a name of a container",
-            hint="letters, digits, '_', '.' and '-', and the first a letter or digit",
-        )

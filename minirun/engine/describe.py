@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minirun.engine.containers import Container
+    from minirun.engine.container import Container
     from minirun.engine.state import State
     from minirun.image.store import Image
 
@@ -60,8 +60,7 @@ def lower(state: State, found: Image) -> str:
 
 
 def container(state: State, found: Container) -> Document:
-    record = found.record
-    live = state.containers.is_live(found)
+    record, life = found.record, found.state
     command = record.get("command") or [""]
     return {
         "Id": found.id,
@@ -69,11 +68,11 @@ def container(state: State, found: Container) -> Document:
         "Path": command[0],
         "Args": command[1:],
         "State": {
-            "Status": "running" if live else record.get("status", "damaged"),
-            "Running": live,
-            "ExitCode": record.get("exitCode", 0),
-            "StartedAt": moment(record.get("started")),
-            "FinishedAt": moment(record.get("finished")),
+            "Status": found.status,
+            "Running": found.is_up,
+            "ExitCode": life.get("exitCode", 0),
+            "StartedAt": moment(life.get("started")),
+            "FinishedAt": moment(life.get("finished")),
         },
         "Image": record.get("imageId", ""),
         "Name": f"/{found.name}",

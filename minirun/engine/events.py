@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from typing import Any, BinaryIO
 
-    from minirun.engine.containers import Container
+    from minirun.engine.container import Container
     from minirun.engine.paths import Paths
 
     Event = dict[str, Any]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from minirun.engine.containers import Container
+    from minirun.engine.container import Container
 
 SHORT = 12
 HOSTS = """\

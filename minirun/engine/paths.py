@@ -5,8 +5,11 @@
         layers/                     their layers, unpacked (image/snapshot.py)
         containers/<id>/            the containers, a bundle each (containers.py)
         names/<name> -> <id>        who has which name
+        networks/                   the networks, and who has which address (network/)
+        volumes/                    the volumes, and what is in them (volumes.py)
     /run/minirun/                   what only a running machine has
         live/<id>                   a locked file for each container that somebody attends to
+        attach/<id>                 the socket of each container's monitor (wire.py)
         oci/                        the runtime's own records (its --root)
         events                      what has happened, a line each (events.py)
 
@@ -38,7 +41,10 @@ class Paths:
         self.layers = self.lib + "/layers"
         self.containers = self.lib + "/containers"
         self.names = self.lib + "/names"
+        self.networks = self.lib + "/networks"
+        self.volumes = self.lib + "/volumes"
         self.live = self.run + "/live"
+        self.attach = self.run + "/attach"
         self.oci = self.run + "/oci"
         self.events = self.run + "/events"
 
@@ -51,5 +57,8 @@ class Paths:
         for path in (self.lib, self.run):
             os.makedirs(path, exist_ok=True)
             os.chmod(path, PRIVATE)
-        for path in (self.containers, self.names, self.live, self.oci):
+        for path in (
+            self.containers, self.names, self.networks, self.volumes,
+            self.live, self.attach, self.oci,
+        ):  # fmt: skip
             os.makedirs(path, PRIVATE, exist_ok=True)

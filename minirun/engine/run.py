@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from minirun.engine.containers import Container
+    from minirun.engine.container import Container
     from minirun.engine.state import State
     from minirun.image.store import Image
     from minirun.teach.explain import Narrator
@@ -114,6 +114,7 @@ def claim(job: Run) -> None:
             "diffIds": job.image.diff_ids,
             "command": job.spec["process"]["args"],
             "runtime": job.runtime.name,
+            "options": options,
             "autoRemove": bool(options.get("rm")),
             "stopSignal": bundle.stop_signal(job.image.config),
         },
@@ -157,7 +158,7 @@ def start(job: Run) -> None:
     man:    https://github.com/opencontainers/runtime-spec/blob/main/runtime.md
     """
     os.chdir(job.container.directory)  # the console's socket is named from here
-    job.container.save(status="running", started=time.time())
+    job.container.save_state(status="running", started=time.time())
     code = with_terminal(job) if job.options.get("tty") else without_terminal(job)
     job.exit_code = shell_code(code)
     command = job.spec["process"]["args"][0]

@@ -9,19 +9,14 @@ from __future__ import annotations
 import os
 import sys
 
-from minirun.engine.containers import (
-    KILLED,
-    Container,
-    Containers,
-    wait_for_runtime,
-    wait_until,
-)
-from minirun.engine.oci import Runtime
+from minirun.engine.containers import KILLED, Containers, wait_for_runtime, wait_until
+from minirun.engine.oci import OWN, Runtime
 from minirun.engine.paths import Paths
 from minirun.errors import NotFound, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirun.engine.container import Container
     from minirun.image.snapshot import Snapshots
     from minirun.image.store import Image, Store
 
@@ -112,6 +107,10 @@ class State:
         keep += [c.record["diffIds"] for c in self.containers.all() if "diffIds" in c.record]
         self.snapshots.prune(keep)
 
+    def runtime(self, container: Container) -> Runtime:
+        """The runtime that the container was made for."""
+        return Runtime(str(container.record.get("runtime", OWN)), self.paths)
+
     def remove_container(self, name: str, *, force: bool = False) -> None:
         container = self.containers.find(name)
         if not self.containers.adopt(container):
@@ -123,16 +122,15 @@ class State:
 
     def stop_other(self, container: Container) -> None:
         """Kill a container that another process owns, and take it over once that has let go."""
-        runtime = Runtime(str(container.record.get("runtime")), self.paths)
+        runtime = self.runtime(container)
         wait_for_runtime(container.directory, lambda: runtime.delete(container.id))
         wait_until(lambda: self.containers.adopt(container), f"container {container.id[:12]}")
 
     def settle(self, container: Container) -> None:
         """Clean up after the dead owner of a container, which this process owns now."""
-        runtime = container.record.get("runtime")
-        if runtime and os.path.isdir(container.directory):
-            command = Runtime(str(runtime), self.paths)
-            wait_for_runtime(container.directory, lambda: command.delete(container.id))
+        if os.path.isdir(container.directory):
+            runtime = self.runtime(container)
+            wait_for_runtime(container.directory, lambda: runtime.delete(container.id))
         self.finish(container, KILLED)
 
     def finish(self, container: Container, code: int) -> None:
@@ -144,7 +142,7 @@ class State:
         else:
             import time
 
-            container.save(status="exited", exitCode=code, finished=time.time())
+            container.save_state(status="exited", pid=0, exitCode=code, finished=time.time())
             self.containers.release(container)
 
 

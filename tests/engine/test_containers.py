@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from minirun.engine.containers import Containers, check_name, wait_for_runtime
+from minirun.engine.container import check_name
+from minirun.engine.containers import Containers, wait_for_runtime
 from minirun.engine.paths import Paths
 from minirun.errors import NotFound, StateError, UsageError
 
@@ -113,7 +114,32 @@ def test_a_damaged_record_does_not_hide_the_others(containers):
     good, bad = containers.claim("good", {}), containers.claim("bad", {})
     Path(bad.directory, "container.json").write_text('{"half')
     assert {c.id for c in containers.all()} == {good.id, bad.id}
-    assert containers.find(bad.id).record["status"] == "damaged"
+    assert containers.find(bad.id).status == "damaged"
+
+
+def test_a_damaged_state_is_a_damaged_container(containers):
+    container = containers.claim("web", {})
+    for text in ('{"half', "[]", '"text"', "[" * 100000):
+        Path(container.directory, "state.json").write_text(text)
+        assert containers.find("web").status == "damaged"
+
+
+def test_who_ran_when_the_machine_ended_runs_no_more(containers):
+    """The run directory is wiped by a restart of the machine: nobody attends to anything."""
+    container = containers.claim("web", {})
+    container.save_state(status="running", pid=1)
+    assert containers.find("web").status == "running"
+    os.unlink(f"{containers.paths.live}/{container.id}")
+    found = containers.find("web")
+    assert (found.status, found.state["exitCode"], found.is_up) == ("exited", 255, False)
+
+
+def test_two_who_change_a_record_both_do(containers):
+    container = containers.claim("web", {"image": "tiny"})
+    containers.find("web").save(labels={"a": "1"})
+    container.save(name="other")
+    record = containers.find(container.id).record
+    assert (record["labels"], record["name"], record["image"]) == ({"a": "1"}, "other", "tiny")
 
 
 def in_a_process_that_dies(action):

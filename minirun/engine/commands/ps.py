@@ -8,7 +8,7 @@ from minirun.engine.command import Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.containers import Container
+    from minirun.engine.container import Container
 
 COMMAND_LENGTH = 20
 
@@ -24,7 +24,7 @@ def command(root: str | None, everything: bool, quiet: bool, no_trunc: bool) -> 
     from minirun.engine.state import open_state
 
     containers = open_state(root).containers
-    shown = [c for c in containers.all() if everything or containers.is_live(c)]
+    shown = [c for c in containers.all() if everything or c.is_up]
     ids = [container.id if no_trunc else container.id[:12] for container in shown]
     if quiet:
         print(*ids, sep="\n", end="\n" if ids else "")
@@ -35,7 +35,7 @@ def command(root: str | None, everything: bool, quiet: bool, no_trunc: bool) -> 
             str(container.record.get("image", "?")),
             line(container, no_trunc),
             table.ago(container.record.get("created")),
-            status(container, containers.is_live(container)),
+            status(container),
             "",
             container.name,
         ]
@@ -52,13 +52,12 @@ def line(container: Container, full: bool) -> str:
     return f'"{text}"'
 
 
-def status(container: Container, live: bool) -> str:
+def status(container: Container) -> str:
     from minirun.engine import table
 
-    record = container.record
-    if live:
-        since = record.get("started")
-        return f"Up {table.ago(since).removesuffix(' ago')}" if since else "Created"
-    if record.get("status") == "exited":
-        return f"Exited ({record.get('exitCode')}) {table.ago(record.get('finished'))}"
-    return str(record.get("status", "damaged")).capitalize()
+    state = container.state
+    if container.is_up:
+        return f"Up {table.ago(state.get('started')).removesuffix(' ago')}"
+    if container.status == "exited":
+        return f"Exited ({state.get('exitCode')}) {table.ago(state.get('finished'))}"
+    return container.status.capitalize()

@@ -1,0 +1,134 @@
+"""One container: a directory, and what its files say.
+
+    container.json   the record: what it is. Changed by commands (create, rename, update)
+    state.json       its life: how it is and was. Changed by its owner only (see containers.py)
+    spec.json        config.json without what only a start knows
+    config.json      what the runtime got at the last start
+    log, log.1, …    what it printed (logs.py)
+    rootfs/ upper/ work/   its files, mounted while it runs
+
+Both documents are written whole, so that who reads sees the old one or the new one. What cannot be
+read is a container "damaged", which can be listed and removed.
+
+The record: id, name, created (seconds since 1970), image, imageId, diffIds, command, runtime,
+options (the flags of run and create), labels, mounts, networks, stopSignal, autoRemove …
+The state: status (one of STATUSES), pid, startTime (of the pid, in ticks since boot), started and
+finished (seconds since 1970), exitCode, oomKilled, error, restarts, health …
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from minirun.errors import UsageError, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Record = dict[str, Any]
+
+SHORT = 12
+LONGEST_NAME = 128
+LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+
+CREATED, RUNNING, PAUSED, RESTARTING = "created", "running", "paused", "restarting"
+EXITED, DAMAGED = "exited", "damaged"
+STATUSES = (CREATED, RUNNING, PAUSED, RESTARTING, EXITED, DAMAGED)
+UP = (RUNNING, PAUSED)  # a process of it is there
+UNDER_WAY = (*UP, RESTARTING)  # somebody attends to it
+LOST = 255  # the exit code of a container that ended with its machine, as Docker gives it
+
+
+class Container:
+    """One container: its directory, what its files say, and the lock if this process owns it."""
+
+    def __init__(
+        self, directory: str, record: Record, state: Record | None = None, live: int = -1
+    ) -> None:
+        self.directory, self.record, self.live = directory, record, live
+        self.state: Record = state if state is not None else {}
+
+    @property
+    def id(self) -> str:
+        return os.path.basename(self.directory)
+
+    @property
+    def name(self) -> str:
+        return str(self.record.get("name", ""))
+
+    @property
+    def status(self) -> str:
+        """One of STATUSES."""
+        return str(self.state.get("status", CREATED))
+
+    @property
+    def options(self) -> Record:
+        """The flags of ``run`` or ``create`` that made it."""
+        found: Record = self.record.get("options") or {}
+        return found
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it has a process: it is running, or paused."""
+        return self.status in UP
+
+    def path(self, name: str) -> str:
+        return f"{self.directory}/{name}"
+
+    def save(self, **changes: object) -> None:
+        """Change the record, on disk too. Others may do so at this moment: theirs stays."""
+        fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            self.record = (read(self.path("container.json")) or self.record) | changes
+            write(self.path("container.json"), self.record)
+        finally:
+            os.close(fd)
+
+    def save_state(self, **changes: object) -> None:
+        """Change the state, on disk too: for the owner of the container only."""
+        self.state.update(changes)
+        write(self.path("state.json"), self.state)
+
+    def lock_runtime(self) -> int:
+        """A locked file for the runtime to inherit: as long as one of its processes lives, so
+        does the lock. (A file and not the directory: through a directory that a runtime forgets
+        to close, the container could walk out. CVE-2024-21626)"""
+        fd = os.open(self.path("runtime.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return fd
+
+
+def read(path: str) -> Record | None:
+    """A document; None if there is none. One that cannot be understood is ``{"status": damaged}``,
+    for that is what becomes of the container."""
+    import json
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            document = json.load(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, RecursionError):
+        document = None
+    return document if isinstance(document, dict) else {"status": DAMAGED}
+
+
+def write(path: str, document: Record) -> None:
+    import json
+
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        file.write(json.dumps(document, indent=1) + "\n")
+    os.rename(path + ".new", path)
+
+
+def check_name(text: str) -> None:
+    """Refuse what is no name or id, before it becomes part of a path."""
+    fits = text and text[0] in LETTERS and LETTERS.union("_.-").issuperset(text)
+    if not fits or len(text) > LONGEST_NAME:
+        raise UsageError(
+            f"{printable(text)[:80]!r} is not a name of a container",
+            hint="letters, digits, '_', '.' and '-', and the first a letter or digit",
+        )
