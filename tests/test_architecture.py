@@ -17,6 +17,7 @@ SHARED = {
     "minirun",
     "minirun.__version__",
     "minirun.calls",
+    "minirun.document",
     "minirun.errors",
     "minirun.explain",
     "minirun.idmap",

@@ -16,8 +16,8 @@ from __future__ import annotations
 from _socket import AF_UNIX, MSG_NOSIGNAL, SCM_RIGHTS, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET, socket
 from struct import pack
 
+from minirun import document
 from minirun.errors import StepError, printable
-from minirun.runtime import document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

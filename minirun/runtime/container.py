@@ -21,8 +21,8 @@ from __future__ import annotations
 import fcntl
 import os
 
+from minirun import document
 from minirun.errors import NotFound, StateError, UsageError, printable
-from minirun.runtime import document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from minirun import explain, linux
-from minirun.runtime import document
+from minirun import document, explain, linux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import os
 
-from minirun import errors
-from minirun.runtime import document, sync, trampoline
+from minirun import document, errors
+from minirun.runtime import sync, trampoline
 
 FIELDS = {  # whose call it was, where that is not plain
     "sendmsg": " (linux.seccomp.listenerPath)",

@@ -21,8 +21,8 @@ from __future__ import annotations
 import os
 import select
 
+from minirun import document
 from minirun.errors import Error, StepError, printable
-from minirun.runtime import document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

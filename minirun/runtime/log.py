@@ -47,7 +47,7 @@ def _record(level: str, message: str) -> None:
         return
     from time import gmtime, strftime
 
-    from minirun.runtime import document
+    from minirun import document
 
     now = strftime("%Y-%m-%dT%H:%M:%SZ", gmtime())
     line = f'time="{now}" level={level} msg={document.dumps(message)}'

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 
-from minirun import linux
+from minirun import document, linux
 from minirun.errors import NotFound, SpecError, printable
 from minirun.idmap import FIELDS
 from minirun.idmap import check as check_mappings
-from minirun.runtime import document, log, schema
+from minirun.runtime import log, schema
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

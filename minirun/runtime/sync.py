@@ -36,8 +36,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from minirun import errors
-from minirun.runtime import document
+from minirun import document, errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

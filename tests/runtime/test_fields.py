@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from minirun import document
 from minirun.errors import SpecError
-from minirun.runtime import document, fields, schema, spec
+from minirun.runtime import fields, schema, spec
 from tests.runtime.bundles import REPOSITORY, default_config
 
 DATA = REPOSITORY.parent / "shared/testdata/runtime-spec"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from minirun import document
 from minirun.errors import SpecError
-from minirun.runtime import container, document, mounts, signals, spec, trampoline
+from minirun.runtime import container, mounts, signals, spec, trampoline
 from tests.runtime.bundles import default_config
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import os
 
-from minirun import errors
-from minirun.runtime import criu, document, ending, log
+from minirun import document, errors
+from minirun.runtime import criu, ending, log
 from minirun.runtime.container import Container
 
 TYPE_CHECKING = False

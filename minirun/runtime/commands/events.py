@@ -9,8 +9,7 @@ import select
 import sys
 from time import monotonic
 
-from minirun import errors
-from minirun.runtime import document
+from minirun import document, errors
 from minirun.runtime.cgroup.stats import OutOfMemory, stats
 from minirun.runtime.container import Container
 

@@ -4,8 +4,8 @@ The exit code is the command's own, or 128 + n if signal n ended it."""
 
 from __future__ import annotations
 
-from minirun import errors
-from minirun.runtime import document, exec, foreground, handover, step
+from minirun import document, errors
+from minirun.runtime import exec, foreground, handover, step
 from minirun.runtime import spec as specs
 from minirun.runtime.capabilities import BITS
 from minirun.runtime.container import PAUSED, Container

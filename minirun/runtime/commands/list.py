@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from minirun import errors
-from minirun.runtime import document
+from minirun import document, errors
 from minirun.runtime.container import containers
 
 TYPE_CHECKING = False

@@ -7,8 +7,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from minirun import errors
-from minirun.runtime import document
+from minirun import document, errors
 from minirun.runtime.commands.list import FORMAT, check_format
 from minirun.runtime.container import Container
 

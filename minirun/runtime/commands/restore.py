@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import os
 
-from minirun import errors, linux
+from minirun import document, errors, linux
 from minirun.runtime import create as parent
-from minirun.runtime import criu, document, ending, foreground, handover
+from minirun.runtime import criu, ending, foreground, handover
 from minirun.runtime import spec as specs
 from minirun.runtime.commands.checkpoint import DESCRIPTORS
 from minirun.runtime.container import check_id, start_time

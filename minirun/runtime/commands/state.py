@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from minirun.runtime import document
+from minirun import document
 from minirun.runtime.container import Container
 
 TYPE_CHECKING = False

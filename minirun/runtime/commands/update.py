@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from minirun import errors
-from minirun.runtime import document, log
+from minirun import document, errors
+from minirun.runtime import log
 from minirun.runtime.container import Container
 
 TYPE_CHECKING = False
