@@ -1,7 +1,7 @@
 """``minirun``: the command line that people type, and one of the two places that end the program.
 
-Start-up time is part of the interface: ``run`` goes the short way, without click (flags.py says
-why); everything else, and its help, through group.py. Both end in the same functions.
+Start-up time is part of the interface: a few commands go the short way, without click (flags.py
+says why); everything else, and their help, through group.py. Both end in the same functions.
 
 Exit codes are Docker's: 125 for errors of ours, 126 and 127 when the command in the container
 cannot be executed or found, 128 + n after signal n, and else what that command returned.
@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+SHORT_WAY = {"run", "exec"}
 STANDARD = (0, 1, 2)
 BROKEN_PIPE = 141  # 128 + SIGPIPE: what the shell shows of any program whose reader went away
 INTERRUPTED = 130
@@ -59,12 +60,12 @@ def call(line: list[str]) -> int:
 
 
 def dispatch(line: list[str]) -> int:
-    if line[:1] == ["run"]:
+    if line and line[0] in SHORT_WAY:
         from minirun.engine import flags
-        from minirun.engine.commands import run
 
+        command = __import__(f"minirun.engine.commands.{line[0]}", fromlist=["main"])
         try:
-            return run.main(os.environ.get("MINIRUN_ROOT"), line[1:])
+            return int(command.main(os.environ.get("MINIRUN_ROOT"), line[1:]))
         except flags.HelpWanted:
             pass
     from minirun.engine import group

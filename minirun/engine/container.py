@@ -21,7 +21,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from minirun.errors import UsageError, printable
+from minirun.errors import StateError, UsageError, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +73,17 @@ class Container:
     def is_up(self) -> bool:
         """Whether it has a process: it is running, or paused."""
         return self.status in UP
+
+    def require_running(self, *, or_paused: bool = False) -> None:
+        """Raise StateError unless it is running; or paused, if that will do."""
+        if self.status == PAUSED and not or_paused:
+            raise StateError(
+                f"container {self.name} is paused", hint=f"minirun unpause {self.name}"
+            )
+        if not self.is_up:
+            raise StateError(
+                f"container {self.name} is not running", hint=f"minirun start {self.name}"
+            )
 
     def path(self, name: str) -> str:
         return f"{self.directory}/{name}"

@@ -23,6 +23,7 @@ SECTIONS = (
         "Containers",
         (
             ("run", "Run a command in a new container"),
+            ("exec", "Run one more command in a running container"),
             ("ps", "List containers"),
             ("rm", "Remove containers that have ended"),
         ),

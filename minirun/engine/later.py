@@ -92,7 +92,7 @@ FLAGS: dict[str, dict[str, Reason]] = {
 COMMANDS: dict[str, Reason] = {
     **dict.fromkeys(
         ("create", "start", "stop", "restart", "kill", "wait", "pause", "unpause", "attach", "logs",
-         "exec", "top", "stats", "events", "update", "rename", "port"),
+         "top", "stats", "events", "update", "rename", "port"),
         BACKGROUND,
     ),
     **dict.fromkeys(("build", "buildx", "commit", "import"), ("images cannot be made so far",

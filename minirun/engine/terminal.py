@@ -26,19 +26,24 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
+    from minirun.engine.keys import Keys
+
 CHUNK = 1 << 16
 MOST_WAITING = 1 << 20  # bytes typed ahead that the container has not read
 END_OF_FILE = b"\x04"  # ^D, which a terminal turns into the end of its input
 IFLAG, OFLAG, CFLAG, LFLAG, CC = 0, 1, 2, 3, 6  # indexes of tcgetattr's list
 
 
+class Detached(Exception):
+    """The keys were typed that let go of the container."""
+
+
 class Console:
     """The socket that the runtime sends the terminal through; ``name`` is relative to the bundle,
     for a socket's path must be short (108 bytes), and a store's need not be."""
 
-    name = "console.sock"
-
-    def __init__(self) -> None:
+    def __init__(self, name: str = "console.sock") -> None:
+        self.name = name
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self.socket.bind(self.name)
         self.socket.listen(1)
@@ -64,10 +69,13 @@ class Console:
 
 class Terminal:
     """Copies between our standard streams and a container's terminal, as a context manager:
-    whatever happens inside, our own terminal is as before afterwards."""
+    whatever happens inside, our own terminal is as before afterwards.
 
-    def __init__(self, master: int, *, interactive: bool) -> None:
-        self.master, self.interactive = master, interactive
+    Raises Detached when somebody types ``keys``.
+    """
+
+    def __init__(self, master: int, *, interactive: bool, keys: Keys | None = None) -> None:
+        self.master, self.interactive, self.keys = master, interactive, keys
         self._typed = b""
         self._saved: list[Any] | None = None
         self._poller: select.poll | None = None
@@ -129,7 +137,13 @@ class Terminal:
         except OSError:  # EIO: the terminal is gone; a SIGHUP says the rest
             data = b""
         self.interactive = bool(data)
-        self._typed += data or END_OF_FILE
+        if data and self.keys:
+            data = self.keys.feed(data)
+            if self.keys.pressed:
+                raise Detached
+        elif not data:
+            data = END_OF_FILE
+        self._typed += data
         self._flush()
 
     def _flush(self) -> None:

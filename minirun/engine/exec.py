@@ -1,0 +1,208 @@
+"""``minirun exec``: one more process in a container that runs.
+
+It is the runtime that goes inside; we say what is to be run, and as whom, and stand between the
+process and our terminal for as long as it lives::
+
+    without -t   minirun-oci exec                              has our standard streams itself
+    with -t      minirun-oci exec --detach --console-socket S  S is sent the terminal (terminal.py)
+    with -d      minirun-oci exec --detach                     returns, and so do we
+
+A process begins as the container's first one did (config.json, "process"), but for what the
+options change: the same edits as for ``run``. What it writes does not go into the container's log.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from minirun import document
+from minirun.engine import edits, events
+from minirun.engine.container import SHORT, read
+from minirun.engine.monitor import Signals, attend, shell_code
+from minirun.errors import StateError
+from minirun.image import bundle, user
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from minirun.engine.container import Container
+    from minirun.engine.state import State
+
+    Document = dict[str, Any]
+
+KILLED = 9  # SIGKILL
+CHUNK = 1 << 16
+MOST_FILES = 1 << 20  # no process has more open. sysctl fs.nr_open
+SIG_SETMASK = 2
+EDITS = {"tty", "workdir", "env_file", "env"}  # those of ``run`` that mean the same here
+
+
+class Exec:
+    """One more process in ``container``, which must be running."""
+
+    def __init__(
+        self, state: State, container: Container, words: Sequence[str], options: Mapping[str, Any]
+    ) -> None:
+        container.require_running()
+        self.paths, self.container, self.options = state.paths, container, options
+        self.runtime = state.runtime(container)
+        self.command = words[0]
+        self.process = in_memory(document.dumps(describe(container, words, options)).encode())
+        self.log = in_memory(b"")
+        self.ident = os.urandom(32).hex()  # events tell one from the other by it
+
+    def run(self) -> int:
+        """Start it and, unless told to detach, wait for its end; the exit code."""
+        os.chdir(self.container.directory)  # a socket's path must be short: it is named from here
+        self.tell("exec_create")
+        self.tell("exec_start")
+        signals = Signals()
+        if self.options["tty"]:
+            code = self._with_terminal(signals)
+        else:
+            code = attend(self._start(["--detach"] if self.options["detach"] else []), signals)
+        if failure := code and self.runtime.failure(fd_path(self.log), self.command, code):
+            raise failure
+        if not self.options["detach"]:
+            self.tell("exec_die", exitCode=shell_code(code))
+        return shell_code(code)
+
+    def tell(self, action: str, **more: object) -> None:
+        events.of_container(self.paths, self.container, action, execID=self.ident, **more)
+
+    def _start(self, options: Sequence[str]) -> int:
+        """Start the runtime; its process id. A process that is left alone is given no stream of
+        ours: its errors, and those of runtimes that tell them by no exit code, are in the log."""
+        detached, log = self.options["detach"], fd_path(self.log)
+        before = ["--log", log, "--log-format", "json"] if detached else []
+        verb = ["exec", *options, "--process", fd_path(self.process), self.container.id]
+        return self.runtime.start(
+            verb,
+            options=before or self.runtime.log_options(log),
+            stdin=self.options["interactive"] and not self.options["tty"] and not detached,
+            quiet=detached,
+        )
+
+    def _with_terminal(self, signals: Signals) -> int:
+        """The runtime returns once the process runs; we are its reaper, and copy keys and bytes."""
+        from minirun import linux
+        from minirun.engine.terminal import Console
+
+        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+        console = Console(f"exec-{os.getpid()}.sock")
+        pid_file = f"exec-{os.getpid()}.pid"
+        runtime = self._start(
+            ["--detach", "--console-socket", console.name, "--pid-file", pid_file]
+        )
+        master = console.receive(runtime)
+        if code := attend(runtime, signals):
+            return code
+        assert master is not None
+        pid = take_number(pid_file)
+        if self.options["detach"]:
+            keep(master)
+            return 0
+        return self._attend(pid, signals, master)
+
+    def _attend(self, pid: int, signals: Signals, master: int) -> int:
+        from minirun.engine import oom
+        from minirun.engine.keys import Keys, parse
+        from minirun.engine.terminal import Detached, Terminal
+
+        counter = oom.counter(pid)
+        before = oom.kills(counter)
+        keys = Keys(parse(self.options["detach_keys"]))
+        with Terminal(master, interactive=self.options["interactive"], keys=keys) as terminal:
+            try:
+                code = attend(pid, signals, terminal)
+            except Detached:
+                keep(master)
+                return 0
+        if code == -KILLED and oom.kills(counter) > before:
+            print("killed by the out-of-memory killer", file=sys.stderr)
+        return code
+
+
+def keep(master: int) -> None:
+    """Leave a process behind that keeps a terminal open, and drops what is written to it: without
+    its other end, the processes at the terminal would be hung up. pty(7)"""
+    from minirun import linux
+
+    if os.fork():
+        return
+    linux.sigprocmask(SIG_SETMASK, [])
+    os.setsid()
+    os.dup2(master, 3)
+    os.closerange(4, MOST_FILES)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.set_blocking(3, True)
+    try:
+        while os.read(3, CHUNK):
+            pass
+    except OSError:  # EIO: nobody has the terminal open any more
+        pass
+    os._exit(0)
+
+
+def take_number(path: str) -> int:
+    """The number in a file that was made for us, and which nobody needs any more."""
+    with open(path, encoding="ascii") as file:
+        number = int(file.read())
+    os.unlink(path)
+    return number
+
+
+def describe(container: Container, words: Sequence[str], options: Mapping[str, Any]) -> Document:
+    """``process`` of config.json for one more process: the first one's, with some edits."""
+    spec = read(container.path("config.json")) or {}
+    if "process" not in spec:
+        raise StateError(f"container {container.id[:SHORT]} is damaged: config.json")
+    process: Document = spec["process"]
+    process.update(args=list(words), terminal=False)
+    for name, edit in edits.EDITS:
+        if name in EDITS and options[name]:
+            edit(spec, options[name])
+    if options["user"]:
+        become(process, options["user"], container.directory + "/rootfs")
+    if options["privileged"]:
+        edits.set_capabilities(spec, edits.held_capabilities())
+    if options["tty"] and (size := console_size()):
+        process["consoleSize"] = size
+    return process
+
+
+def console_size() -> Document | None:
+    """The size of our terminal in characters, so that the new one has it from the beginning."""
+    from minirun.engine.terminal import window_size
+
+    size = window_size()
+    if size is None:
+        return None
+    height, width = (int.from_bytes(size[at : at + 2], sys.byteorder) for at in (0, 2))
+    return {"height": height, "width": width}
+
+
+def become(process: Document, wish: str, root: str) -> None:
+    """Be another user, by the names in the container, at home where that user is at home; but if
+    the image or somebody else says where home is, it stays there."""
+    before = user.resolve(str(process["user"]["uid"]), root)
+    found = user.resolve(wish, root)
+    process["user"] = found.spec()
+    if f"HOME={before.home}" in process["env"]:
+        bundle.set_variable({"process": process}, f"HOME={found.home}")
+
+
+def in_memory(data: bytes) -> int:
+    """A file without a name, which ends with those who have it open: we and our children."""
+    fd = os.memfd_create("minirun", 0)
+    os.write(fd, data)
+    return fd
+
+
+def fd_path(fd: int) -> str:
+    return f"/proc/self/fd/{fd}"
