@@ -119,6 +119,13 @@ class Blobs:
         self.ingest(descriptor, lambda offset: [data[offset:]])
         return descriptor
 
+    def new(self, media_type: str) -> NewBlob:
+        """``with store.new(TYPE) as blob:`` one whose digest its own bytes will tell.
+
+        Use it under hold(). After the block the blob is here and ``blob.descriptor`` leads to it.
+        """
+        return NewBlob(self, os.path.join(self._ingest, f"new-{os.urandom(8).hex()}"), media_type)
+
     def _is_right(self, descriptor: Descriptor) -> bool:
         """Whether the blob is here and holds what its name says: disks forget, and people edit."""
         if not self.has(descriptor):
@@ -147,6 +154,42 @@ class Blobs:
         for victim in victims:
             os.unlink(victim)
         return freed
+
+
+class NewBlob:
+    """A blob that is being written. If the block ends with an exception, nothing of it stays."""
+
+    descriptor: Descriptor
+
+    def __init__(self, store: Blobs, partial: str, media_type: str) -> None:
+        import hashlib
+
+        self._store, self._partial, self._media_type = store, partial, media_type
+        self._file = open(partial, "xb", buffering=0)  # noqa: SIM115 (closed by __exit__)
+        self._hash, self._size = hashlib.sha256(), 0
+
+    def write(self, data: bytes) -> None:
+        self._hash.update(data)
+        self._size += len(data)
+        _write(self._file, data)
+
+    def __enter__(self) -> NewBlob:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            with self._file:
+                if kind is None:
+                    _flush(self._file)
+            if kind is None:
+                digest = f"sha256:{self._hash.hexdigest()}"
+                os.rename(self._partial, self._store.blob_path(digest))
+                self.descriptor = {
+                    "mediaType": self._media_type, "digest": digest, "size": self._size
+                }  # fmt: skip
+        finally:
+            if not hasattr(self, "descriptor"):
+                os.unlink(self._partial)
 
 
 def sync_directory(path: str) -> None:
@@ -203,10 +246,7 @@ def _fill(file: FileIO, descriptor: Descriptor, fetch: Fetch) -> None:
         raise _wrong(digest, f"{much} the {size} bytes that were announced")
     if hashed.hexdigest() != _encoded(descriptor):
         raise _wrong(digest, f"the content has the digest {hashed.hexdigest()}")
-    try:
-        os.fsync(file.fileno())
-    except OSError as error:
-        raise _no_room(file, error) from None
+    _flush(file)
 
 
 def _hash(file: FileIO, descriptor: Descriptor) -> tuple[hashlib._Hash, int]:
@@ -229,6 +269,13 @@ def _write(file: FileIO, chunk: bytes) -> None:
     try:
         while view:
             view = view[file.write(view) :]
+    except OSError as error:
+        raise _no_room(file, error) from None
+
+
+def _flush(file: FileIO) -> None:
+    try:
+        os.fsync(file.fileno())
     except OSError as error:
         raise _no_room(file, error) from None
 

@@ -16,12 +16,11 @@ from __future__ import annotations
 import os
 
 from minirun.errors import ImageError
-from minirun.image import lock
-from minirun.image.manifest import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
+from minirun.image import lock, making, packing, tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import tarfile
+    from collections.abc import Callable
     from typing import Any
 
     from minirun.image.store import Image, Store
@@ -54,16 +53,13 @@ def _canonical(recipe: str) -> str:
 def _add(store: Store, recipe: str) -> Image:
     """One layer, a config that names it, a manifest that names both, and a name for that."""
     with store.hold():
-        data = _build_layer(recipe, os.path.join(store.root, "embedded"))
-        layer = store.put(OCI_LAYER, data)
-        config = store.put(OCI_CONFIG, _json(_config(recipe, layer["digest"])))
-        manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST}
-        manifest |= {"config": config, "layers": [layer]}
-        return store.tag(_canonical(recipe), store.put(OCI_MANIFEST, _json(manifest)))
+        with making.new_layer(store) as layer:
+            _build_layer(recipe, os.path.join(store.root, "embedded"), layer.write)
+        return making.make(store, _canonical(recipe), _config(recipe), [layer])
 
 
-def _config(recipe: str, diff_id: str) -> dict[str, Any]:
-    """The image configuration. The layer is not compressed, so its digest is its diff_id too."""
+def _config(recipe: str) -> dict[str, Any]:
+    """The image configuration, but for its layer."""
     import json
 
     from minirun.image.platform import host
@@ -75,26 +71,23 @@ def _config(recipe: str, diff_id: str) -> dict[str, Any]:
         "architecture": host().architecture,
         "os": "linux",
         "config": defaults,
-        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
         "history": [{"created": "1970-01-01T00:00:00Z", "created_by": f"rootfs/{recipe}/build.sh"}],
     }
 
 
-def _build_layer(recipe: str, root: str) -> bytes:
-    """Run the recipe in the directory ``root``, and pack what it made; ``root`` is gone then.
+def _build_layer(recipe: str, root: str, write: Callable[[bytes], object]) -> None:
+    """Run the recipe in the directory ``root``, and write what it made; ``root`` is gone then.
 
     What a process that was killed here left is removed first, and nobody else builds meanwhile.
     """
-    from minirun.image.tree import rmtree
-
     with lock.exclusive(os.path.join(RECIPES, recipe)):
-        rmtree(root)
+        tree.rmtree(root)
         os.mkdir(root)
         try:
             _build(recipe, root)
-            return pack(root)
+            _pack(root, write)
         finally:
-            rmtree(root)
+            tree.rmtree(root)
 
 
 def _build(recipe: str, root: str) -> None:
@@ -115,29 +108,9 @@ def _build(recipe: str, root: str) -> None:
         raise ImageError(what, hint=f"sh -x {script} DIRECTORY")
 
 
-def pack(root: str) -> bytes:
-    """The directory tree as an uncompressed layer; its top directory itself is not an entry."""
-    import io
-    import tarfile
-
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for path, directories, files in os.walk(root):
-            directories.sort()  # and os.walk descends in this order
-            for name in sorted([*directories, *files]):
-                full = os.path.join(path, name)
-                tar.add(full, os.path.relpath(full, root), recursive=False, filter=_normal)
-    return layer.getvalue()
-
-
-def _normal(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Without what differs from one machine or day to the next."""
-    entry.mtime = 0
-    entry.uname = entry.gname = ""
-    return entry
-
-
-def _json(document: dict[str, Any]) -> bytes:
-    import json
-
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+def _pack(root: str, write: Callable[[bytes], object]) -> None:
+    fd = tree.open_directory(root)
+    try:
+        packing.pack(fd, write, layer=True, mtime=0)
+    finally:
+        os.close(fd)

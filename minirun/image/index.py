@@ -33,9 +33,9 @@ def name(entry: Document) -> str | None:
     return entry.get("annotations", {}).get(REF_NAME)  # type: ignore[no-any-return]
 
 
-def without_name(entry: Document, name_taken: str) -> Document:
+def without_name(entry: Document, name_taken: str | None) -> Document:
     """The entry; if it has this name, without it."""
-    if name(entry) != name_taken:
+    if name_taken is None or name(entry) != name_taken:
         return entry
     annotations = {key: text for key, text in entry["annotations"].items() if key != REF_NAME}
     return entry | {"annotations": annotations}
@@ -58,12 +58,16 @@ def read(root: str) -> list[Document]:
 
 
 def write(root: str, entries: list[Document]) -> None:
-    """Replace the file. A nameless image is not listed beside the same one with a name."""
-    named = {entry["digest"] for entry in entries if name(entry)}
-    entries = [entry for entry in entries if name(entry) or entry["digest"] not in named]
+    """Replace the file. A nameless image is listed once, and not beside the same with a name."""
+    listed = {entry["digest"] for entry in entries if name(entry)}
+    kept = []
+    for entry in entries:
+        if name(entry) or entry["digest"] not in listed:
+            listed.add(entry["digest"])
+            kept.append(entry)
     if not os.path.exists(os.path.join(root, "oci-layout")):
         _replace(os.path.join(root, "oci-layout"), {"imageLayoutVersion": VERSION})
-    index = {"schemaVersion": 2, "mediaType": manifest.OCI_INDEX, "manifests": entries}
+    index = {"schemaVersion": 2, "mediaType": manifest.OCI_INDEX, "manifests": kept}
     _replace(os.path.join(root, "index.json"), index)
     sync_directory(root)
 

@@ -139,15 +139,17 @@ class Store(Blobs):
 
     # --- naming ---------------------------------------------------------------------------------
 
-    def tag(self, name: str, descriptor: Document, *, source: str | None = None) -> Image:
+    def tag(self, name: str | None, descriptor: Document, *, source: str | None = None) -> Image:
         """Give a manifest a name. Call it under the same hold() under which its blobs came.
 
-        Another image that had the name stays, without one, until ``prune``. ``source`` is the
-        digest that the name stood for in the registry, where that is an index.
+        Another image that had the name stays, without one, until ``prune``; so does one that is put
+        here without a name. ``source`` is the digest that the name stood for in the registry, where
+        that is an index.
         """
         self.sync()
         entry = {key: descriptor[key] for key in ("mediaType", "digest", "size")}
-        entry["annotations"] = {index.REF_NAME: name} | ({SOURCE: source} if source else {})
+        notes = {index.REF_NAME: name, SOURCE: source}
+        entry["annotations"] = {key: text for key, text in notes.items() if text}
         with lock.exclusive(self.root):
             others = [index.without_name(e, name) for e in index.read(self.root)]
             index.write(self.root, [*others, entry])
