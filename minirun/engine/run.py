@@ -11,7 +11,7 @@ import sys
 import time
 
 from minirun.engine import bundling, exposure, files
-from minirun.engine.monitor import Signals, attend, shell_code
+from minirun.engine.foreground import Signals, attend, shell_code
 from minirun.engine.oci import LOG, OWN, Runtime
 from minirun.engine.pulling import pull_image
 from minirun.engine.state import warn
