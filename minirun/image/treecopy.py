@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
+from minirun import linux
 from minirun.image import tree
 
 TYPE_CHECKING = False
@@ -46,12 +47,24 @@ def _copy_files(old: int, new: int, root: int, path: list[str], links: Links) ->
         if stat.S_ISDIR(status.st_mode):
             directories.append(name)
         elif key in links:
-            os.link(links[key], name, src_dir_fd=root, dst_dir_fd=new, follow_symlinks=False)
+            _link(links[key], root, name, new)
         else:
             _copy_file(name, old, new, status)
             if status.st_nlink > 1:
                 links[key] = "/".join([*path, name])
     return directories
+
+
+def _link(first: str, root: int, name: str, new: int) -> None:
+    """Another name for a file that is in the copy already. Who else writes there may swap the
+    directories on the way for links: they lead nowhere else."""
+    parent, _, old_name = first.rpartition("/")
+    resolve = linux.RESOLVE_BENEATH | linux.RESOLVE_NO_SYMLINKS
+    old = linux.openat2(root, parent or ".", os.O_PATH | os.O_DIRECTORY, resolve=resolve)
+    try:
+        os.link(old_name, name, src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
+    finally:
+        os.close(old)
 
 
 def _copy_file(name: str, old: int, new: int, status: os.stat_result) -> None:
