@@ -19,7 +19,7 @@ import sys
 from minirun import document
 from minirun.engine import edits, events
 from minirun.engine.container import SHORT, read
-from minirun.engine.monitor import Signals, attend, shell_code
+from minirun.engine.foreground import Signals, attend, shell_code
 from minirun.errors import StateError
 from minirun.image import bundle, user
 
