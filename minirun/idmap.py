@@ -10,7 +10,8 @@ the question of who may act as whom:
 - What root has lent to a user in /etc/subuid and /etc/subgid, the set-user-ID programs newuidmap(1)
   and newgidmap(1) write for them.
 
-Interface: rows, check, own, write, identity, become, is_root_of_machine, read, refusal.
+Interface: rows, check, own, write, identity, become, is_root_of_machine, read, refusal,
+remedy.
 """
 
 from __future__ import annotations
@@ -200,6 +201,11 @@ def read(kind: str, pid: int | str = "self") -> list[Row]:
 
 def refusal(error: OSError) -> StepError:
     """What to say when namespaces are refused, and what the machine's owner can do about it."""
+    return StepError(f"linux.namespaces: {error.strerror}", hint=remedy(error))
+
+
+def remedy(error: OSError) -> str | None:
+    """What opens a machine that refuses namespaces with this error; None if we see no reason."""
     hint = None
     for switch, closed, help_ in SWITCHES if error.errno in (EPERM, EACCES, ENOSPC) else ():
         try:
@@ -210,4 +216,4 @@ def refusal(error: OSError) -> StepError:
             continue
     if hint is None and error.errno == ENOSPC:
         hint = "sysctl user shows how many namespaces a user may have"
-    return StepError(f"linux.namespaces: {error.strerror}", hint=hint)
+    return hint

@@ -30,12 +30,24 @@ def set_attributes(target: int | str, member: Member) -> list[str]:
     ``target`` is open, or, where opening would do something (a device) or cannot be (a link), it is
     the ``tree.handle`` of what is open by O_PATH.
     """
-    os.chown(target, member.uid, member.gid)  # first: it takes away set-user-ID and capabilities
+    warnings = _set_owner(target, member)  # first: it takes away set-user-ID and capabilities
     if member.kind != SYMLINK:
         os.chmod(target, member.mode)
-    warnings = _set_xattrs(target, member.xattrs) if member.xattrs else []
+    if member.xattrs:
+        warnings += _set_xattrs(target, member.xattrs)
     os.utime(target, ns=(member.mtime, member.mtime))
     return warnings
+
+
+def _set_owner(target: int | str, member: Member) -> list[str]:
+    """In a user namespace there may be no such owner: then it is root, who we are."""
+    try:
+        os.chown(target, member.uid, member.gid)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return [f"owner {member.uid}:{member.gid} is not mapped in the user namespace: now root"]
+    return []
 
 
 def _set_xattrs(target: int | str, xattrs: dict[bytes, bytes]) -> list[str]:

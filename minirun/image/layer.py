@@ -209,7 +209,13 @@ class _Unpacker:
     def _add_special(self, name: bytes, member: Member) -> None:
         tree.remove(name, self.at.fd)
         device = os.makedev(member.major, member.minor)
-        os.mknod(name, _SPECIAL[member.kind] | 0o600, device, dir_fd=self.at.fd)
+        try:
+            os.mknod(name, _SPECIAL[member.kind] | 0o600, device, dir_fd=self.at.fd)
+        except PermissionError:
+            if not whiteout.in_user_namespace():
+                raise
+            self._warn(member, ["a device, which nobody can make in a user namespace: left out"])
+            return
         self._set_unopened(name, member)
 
     def _set_unopened(self, name: bytes, member: Member) -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 OBSTACLES = (
     errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES,
 )  # fmt: skip
-PAGE = 4096 - len(",volatile")  # bytes that mount(2) takes, the zero byte at the end included
+# How many bytes mount(2) takes, the zero byte at the end included
+PAGE = 4096 - len(",volatile,userxattr")
 
 
 def mount(lowers: Sequence[str], container: str, rootfs: str, *, volatile: bool = False) -> None:
@@ -32,7 +33,7 @@ def mount(lowers: Sequence[str], container: str, rootfs: str, *, volatile: bool 
     ``volatile`` mount is never flushed to the disk: unmounting it need not wait for that.
     """
     paths = [*lowers, f"{container}/upper", f"{container}/work"]
-    more = ",volatile" if volatile else ""
+    more = ",volatile" * volatile + ",userxattr" * whiteout.in_user_namespace()
     if _fits(paths):
         linux.mount("overlay", rootfs, "overlay", linux.MS_NODEV, _options(paths) + more)
         return
@@ -101,6 +102,8 @@ def _try(paths: list[str]) -> None:
         with _Handles(paths) as handles:
             for key, handle in zip(("lowerdir", "upperdir", "workdir"), handles, strict=True):
                 linux.fsconfig(overlay, linux.FSCONFIG_SET_STRING, key, handle)
+            if whiteout.in_user_namespace():
+                linux.fsconfig(overlay, linux.FSCONFIG_SET_FLAG, "userxattr")
             linux.fsconfig(overlay, linux.FSCONFIG_CMD_CREATE)
         os.close(linux.fsmount(overlay))
     finally:

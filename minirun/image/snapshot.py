@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from minirun.image.layer import Unpacked
 
-UNNAMED = "trusted.overlay.minirun.unnamed"  # overlayfs hides it, as all that begin like this
+UNNAMED = "minirun.unnamed"  # overlayfs hides it, as all of its attributes
 BASE, ABOVE, WHOLE, PARTIAL = ".base", ".above", ".whole", ".partial"
 WAIT = 3600.0  # seconds; somebody else may be unpacking a large layer
 
@@ -149,7 +149,7 @@ class Snapshots:
             lowest = below is not None and not below
             tree.each_directory(root, whiteout.drop if lowest else whiteout.to_overlay)
         if not unpacked.names_root:
-            os.setxattr(root, UNNAMED, b"y")
+            os.setxattr(root, whiteout.attribute(UNNAMED), b"y")
         return unpacked
 
     def _unpack_whole(
@@ -232,7 +232,7 @@ def _make_upper(lowers: Sequence[str], upper: str) -> None:
     os.makedirs(new, exist_ok=True)
     os.chmod(new, 0o755)
     for path in lowers:
-        if not _has_xattr(path, UNNAMED):
+        if not _has_attribute(path, UNNAMED):
             _with_both(tree.copy_attributes, path, new)
             break
     os.rename(new, upper)
@@ -241,14 +241,14 @@ def _make_upper(lowers: Sequence[str], upper: str) -> None:
 def _visible(lowers: Sequence[str]) -> list[str]:
     """overlayfs merges the roots of all layers, also of those below an opaque one."""
     for n, path in enumerate(lowers, start=1):
-        if _has_xattr(path, whiteout.OVERLAY_OPAQUE):
+        if _has_attribute(path, "opaque"):
             return list(lowers[:n])
     return list(lowers)
 
 
-def _has_xattr(path: str, name: str) -> bool:
+def _has_attribute(path: str, name: str) -> bool:
     try:
-        os.getxattr(path, name)
+        os.getxattr(path, whiteout.attribute(name))
     except OSError as error:
         if error.errno != errno.ENODATA:
             raise

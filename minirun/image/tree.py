@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+OVERLAY = ("trusted.overlay.", "user.overlay.")  # how overlayfs's own attributes begin
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -141,7 +142,7 @@ def xattrs(fd: int) -> dict[str, bytes]:
         if error.errno != errno.ENOTSUP:
             raise
         return {}
-    return {n: os.getxattr(fd, n) for n in names if not n.startswith("trusted.overlay.")}
+    return {n: os.getxattr(fd, n) for n in names if not n.startswith(OVERLAY)}
 
 
 def copy_attributes(source: int, target: int) -> None:

@@ -8,7 +8,8 @@ In a layer's tar they are files with names that no other file may have:
 In a directory that overlayfs is to mount they are marks on the file system itself:
 
     d/NAME                a character device with the number 0:0
-    d                     an extended attribute, trusted.overlay.opaque = "y"
+    d                     an extended attribute, trusted.overlay.opaque = "y"; in a user namespace,
+                          where none of trusted.* can be set, user.overlay.opaque
 
 A layer is unpacked with the former: they need no privileges and no support by the file system, and
 the order of entries doesn't matter, as nothing else of a layer is touched by its own whiteouts.
@@ -23,7 +24,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from functools import cache
 
+from minirun import idmap
 from minirun.errors import LayerError
 from minirun.image import tree
 
@@ -38,7 +41,6 @@ AUFS = (b".wh..wh.aufs", b".wh..wh.orph", b".wh..wh.plnk")
 """Docker's first storage driver kept its books under these names; they are no part of an image."""
 
 NAME_MAX = 255
-OVERLAY_OPAQUE = "trusted.overlay.opaque"
 
 # --- in an unpacked layer: files ----------------------------------------------------------------
 
@@ -112,6 +114,17 @@ def _read_long(mark: bytes, dir_fd: int) -> bytes | None:
 # --- in a directory for overlayfs ---------------------------------------------------------------
 
 
+@cache
+def in_user_namespace() -> bool:
+    """Whether overlayfs must be mounted with ``userxattr``, for the second kind of attributes."""
+    return not idmap.is_root_of_machine()
+
+
+def attribute(name: str) -> str:
+    """An extended attribute by which overlayfs keeps its books."""
+    return tree.OVERLAY[in_user_namespace()] + name
+
+
 def to_overlay(dir_fd: int) -> None:
     """Turn the marks of one directory into those of overlayfs. Its times stay as they are.
 
@@ -120,14 +133,14 @@ def to_overlay(dir_fd: int) -> None:
     status = os.fstat(dir_fd)
     opaque, hidden = take(dir_fd, dict.fromkeys(os.listdir(dir_fd), False))
     if opaque:
-        os.setxattr(dir_fd, OVERLAY_OPAQUE, b"y")
+        os.setxattr(dir_fd, attribute("opaque"), b"y")
     for name in hidden:
         there = tree.lstat(name, dir_fd)
         if there is None and not is_opaque(dir_fd):
             os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=dir_fd)
         elif tree.is_directory(there):  # it is to replace the one below, and not to merge with it
             fd = tree.open_directory(name, dir_fd)
-            os.setxattr(fd, OVERLAY_OPAQUE, b"y")
+            os.setxattr(fd, attribute("opaque"), b"y")
             os.close(fd)
     os.utime(dir_fd, ns=(status.st_atime_ns, status.st_mtime_ns))
 
@@ -182,7 +195,7 @@ def _down_to_opaque(directories: list[int]) -> list[int]:
 def is_opaque(fd: int) -> bool:
     """Nothing of the layers below is seen in this directory (which may be open by O_PATH)."""
     try:
-        if os.getxattr(tree.handle(fd), OVERLAY_OPAQUE) == b"y":
+        if os.getxattr(tree.handle(fd), attribute("opaque")) == b"y":
             return True
     except OSError as error:
         if error.errno not in (errno.ENODATA, errno.ENOTSUP):
