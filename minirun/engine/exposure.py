@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 
-from minirun.engine import edits
+from minirun.engine import powers, sharing
 from minirun.errors import UsageError, printable
 
 TYPE_CHECKING = False
@@ -45,7 +45,7 @@ def warnings(options: Mapping[str, Any]) -> list[str]:
     lines = [f"without {name}: {FEATURES[name][1]}" for name in parse(options["no"])]
     if options.get("privileged"):
         lines.append("with --privileged: its root is this machine's root")
-    for name in map(edits.capability, options.get("cap_add", ())):
+    for name in map(powers.capability, options.get("cap_add", ())):
         if name in ("CAP_ALL", "CAP_SYS_ADMIN"):
             lines.append(f"with {name}: its root can mount, and is close to this machine's root")
     for text in options.get("volume", ()):
@@ -69,8 +69,7 @@ def _share(*kinds: str) -> Callable[[Document], None]:
     """The edit that leaves the container in the host's namespaces of these kinds."""
 
     def edit(spec: Document) -> None:
-        linux = spec["linux"]
-        linux["namespaces"] = [ns for ns in linux["namespaces"] if ns["type"] not in kinds]
+        sharing.leave(spec, *kinds)
         if "uts" in kinds:
             spec.pop("hostname", None)  # it would be the host's that changes
 
@@ -90,7 +89,7 @@ def _users(spec: Document) -> None:
 
 
 def _capabilities(spec: Document) -> None:
-    edits.set_capabilities(spec, edits.held_capabilities())
+    powers.set_capabilities(spec, powers.held_capabilities())
 
 
 def _seccomp(spec: Document) -> None:

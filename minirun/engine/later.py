@@ -17,11 +17,8 @@ VOLUME = (
     "only directories and files of the host can be mounted so far",
     "-v /DIRECTORY/OF/THE/HOST:/PLACE/IN/THE/CONTAINER",
 )
-LIMIT = ("this limit cannot be set so far", "-m, --cpus and --pids-limit can")
 LOG = ("there are no logs to configure: the output goes to your terminal", "redirect it: > FILE")
-NAMESPACE = ("namespaces cannot be shared so far", None)
 HEALTH = ("nobody would watch over the health of a foreground container", None)
-ENV = ("not there yet", "-e NAME=VALUE sets a variable, -e NAME passes on one of yours")
 IMAGE = ("not there yet", None)
 FORMAT = ("templates are not there yet", "minirun inspect NAME | jq .[0]")
 SWARM = ("minirun works on one machine and leaves clusters to Swarm and Kubernetes", None)
@@ -42,27 +39,13 @@ UNBUILT: dict[str, Reason] = {
         NETWORK,
     ),
     **dict.fromkeys(("--mount", "--volumes-from", "--tmpfs", "--volume-driver"), VOLUME),
-    **dict.fromkeys(
-        ("--memory-swap", "--memory-reservation", "--memory-swappiness", "--cpuset-cpus",
-         "--cpuset-mems", "-c", "--cpu-shares", "--cpu-quota", "--cpu-period", "--cpu-rt-period",
-         "--cpu-rt-runtime", "--ulimit", "--blkio-weight", "--blkio-weight-device",
-         "--device-read-bps", "--device-write-bps", "--device-read-iops", "--device-write-iops",
-         "--oom-score-adj", "--oom-kill-disable", "--cgroup-parent", "--shm-size"),
-        LIMIT,
-    ),
     **dict.fromkeys(("--log-driver", "--log-opt"), LOG),
-    **dict.fromkeys(("--pid", "--ipc", "--uts", "--cgroupns", "--userns"), NAMESPACE),
     **dict.fromkeys(
         ("--health-cmd", "--health-interval", "--health-timeout", "--health-retries",
          "--health-start-period", "--health-start-interval", "--no-healthcheck"),
         HEALTH,
     ),
-    "--env-file": ENV,
-    **dict.fromkeys(
-        ("--device", "--device-cgroup-rule", "--gpus", "--group-add", "--init", "--sysctl", "-l",
-         "--label", "--label-file", "--annotation", "--domainname"),
-        IMAGE,
-    ),
+    **dict.fromkeys(("--group-add", "--init", "-l", "--label", "--label-file"), IMAGE),
 }  # fmt: skip
 # Options of Docker's and Podman's that will not come.
 NEVER: dict[str, Reason] = {

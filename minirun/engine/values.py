@@ -9,6 +9,8 @@ from minirun.errors import UsageError, printable
 
 UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 LARGEST = (1 << 63) - 1
+COUNTS = range(LARGEST)
+ANY = range(-1, LARGEST)  # -1 for no limit
 LABEL = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
 
@@ -38,13 +40,15 @@ def cpus(text: str) -> float:
     return value
 
 
-def count(text: str) -> int:
-    """A whole number; -1 for no limit."""
-    if text == "-1":
-        return -1
-    if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise UsageError(f"{_shown(text)} is not a whole number")
-    return int(text)
+def integer(text: str, limits: range, flag: str) -> int:
+    """A whole number of ``limits``."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
+        raise UsageError(f"{flag}: {_shown(text)} is not a whole number")
+    number = int(text)
+    if number not in limits:
+        raise UsageError(f"{flag} {text}: between {limits[0]} and {limits[-1]}, please")
+    return number
 
 
 def _decimal(text: str) -> float | None:
@@ -64,6 +68,101 @@ def hostname(text: str) -> str:
             hint="letters, digits, '-' and '.', at most 64 of them",
         )
     return text
+
+
+def numbers(text: str, flag: str) -> str:
+    """A list of processors or memory nodes: ``0-3,7``. cpuset(7), List format"""
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        low = integer(first, COUNTS, flag)
+        if dash and integer(last, COUNTS, flag) < low:
+            raise UsageError(f"{flag} {_shown(text)}: {part} goes backwards")
+    return text
+
+
+def ulimit(text: str) -> dict[str, object]:
+    """An entry of process.rlimits (config.md, "POSIX process").
+
+    >>> ulimit("nofile=1024:2048")
+    {'type': 'RLIMIT_NOFILE', 'soft': 1024, 'hard': 2048}
+    """
+    name, equals, limits = text.partition("=")
+    kind = name.upper().removeprefix("RLIMIT_")
+    soft, colon, hard = limits.partition(":")
+    if not equals or kind not in RLIMITS:
+        raise UsageError(
+            f"--ulimit {_shown(text)}: no such limit",
+            hint="NAME=SOFT[:HARD]; the names: " + " ".join(RLIMITS).lower(),
+        )
+    low = _limit(soft, text)
+    high = _limit(hard, text) if colon else low
+    if low > high:
+        raise UsageError(f"--ulimit {_shown(text)}: the soft limit is above the hard one")
+    return {"type": f"RLIMIT_{kind}", "soft": low, "hard": high}
+
+
+def _limit(text: str, whole: str) -> int:
+    if text in ("-1", "unlimited"):
+        return (1 << 64) - 1  # RLIM_INFINITY
+    return integer(text, COUNTS, f"--ulimit {_shown(whole)}")
+
+
+# getrlimit(2)
+RLIMITS = (
+    "AS CORE CPU DATA FSIZE LOCKS MEMLOCK MSGQUEUE NICE NOFILE NPROC RSS RTPRIO RTTIME SIGPENDING "
+    "STACK"
+).split()
+
+
+def device(text: str) -> tuple[str, str, str]:
+    """``--device HOST[:CONTAINER][:rwm]`` as path here, path there, and what is allowed.
+
+    >>> device("/dev/fuse"), device("/dev/sda:/dev/disk:r")
+    (('/dev/fuse', '/dev/fuse', 'rwm'), ('/dev/sda', '/dev/disk', 'r'))
+    """
+    host, *parts = text.split(":")
+    access = parts.pop() if parts and _is_access(parts[-1]) else "rwm"
+    place = parts.pop() if parts else host
+    if parts or not (host.startswith("/") and place.startswith("/")) or "\0" in text:
+        raise UsageError(
+            f"--device {_shown(text)} is no device",
+            hint="/dev/HOST[:/dev/CONTAINER][:rwm], or vendor.com/class=name",
+        )
+    return host, place, access
+
+
+def _is_access(text: str) -> bool:
+    """r: read, w: write, m: make its node. device-cgroup.rst"""
+    return bool(text) and set(text) <= set("rwm") and len(set(text)) == len(text)
+
+
+def device_rule(text: str) -> dict[str, object]:
+    """An entry of linux.resources.devices; ``*`` and -1 both stand for any number.
+
+    >>> device_rule("c 42:* rmw")
+    {'allow': True, 'type': 'c', 'major': 42, 'minor': -1, 'access': 'rmw'}
+    """
+    words = text.split(" ")
+    kind, pair, access = words if len(words) == 3 else ("", "", "")
+    major, _, minor = pair.partition(":")
+    if kind not in ("a", "b", "c") or not _is_access(access):
+        raise UsageError(f"--device-cgroup-rule {_shown(text)} is no rule", hint="'c 42:* rwm'")
+    numbers = [
+        -1 if n == "*" else integer(n, COUNTS, "--device-cgroup-rule") for n in (major, minor)
+    ]
+    return {"allow": True, "type": kind, "major": numbers[0], "minor": numbers[1], "access": access}
+
+
+def pair(text: str, flag: str) -> tuple[str, str]:
+    """NAME=VALUE, with both there.
+
+    >>> pair("net.ipv4.ip_forward=1", "--sysctl")
+    ('net.ipv4.ip_forward', '1')
+    """
+    name, equals, value = text.partition("=")
+    if not (name and equals) or "\0" in text:
+        raise UsageError(f"{flag} {_shown(text)} is no NAME=VALUE")
+    return name, value
 
 
 PROPAGATION = {"shared", "slave", "private", "rshared", "rslave", "rprivate"}

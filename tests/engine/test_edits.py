@@ -3,7 +3,7 @@
 import pytest
 
 from minirun import defaults
-from minirun.engine import edits
+from minirun.engine import edits, powers
 from minirun.errors import NotFound, UsageError
 
 
@@ -56,21 +56,21 @@ def test_hd01_the_default_capabilities_are_eleven_and_none_is_inheritable():
     assert all(names == list(defaults.CAPABILITIES) for names in capabilities.values())
 
 
-def powers(**options):
+def held(**options):
     return applied(**options)["process"]["capabilities"]["bounding"]
 
 
 def test_capabilities_are_added_and_dropped():
-    assert "CAP_NET_ADMIN" in powers(cap_add=("net_admin",))
-    assert "CAP_CHOWN" not in powers(cap_drop=("CAP_CHOWN",))
-    assert powers(cap_drop=("all",)) == []
-    assert powers(cap_drop=("ALL",), cap_add=("chown",)) == ["CAP_CHOWN"]
-    assert set(powers(cap_add=("ALL",))) == set(edits.held_capabilities()) | set(
+    assert "CAP_NET_ADMIN" in held(cap_add=("net_admin",))
+    assert "CAP_CHOWN" not in held(cap_drop=("CAP_CHOWN",))
+    assert held(cap_drop=("all",)) == []
+    assert held(cap_drop=("ALL",), cap_add=("chown",)) == ["CAP_CHOWN"]
+    assert set(held(cap_add=("ALL",))) == set(powers.held_capabilities()) | set(
         defaults.CAPABILITIES
     )
     for name in ("NOPE", "", "CAP_", "chown,kill"):
         with pytest.raises(UsageError):
-            powers(cap_add=(name,))
+            held(cap_add=(name,))
 
 
 def test_the_seccomp_filter_follows_the_capabilities():
@@ -92,7 +92,7 @@ def test_privileged_takes_the_walls_away_but_other_flags_still_count():
     assert "seccomp" not in spec["linux"]
     assert spec["linux"]["maskedPaths"] == spec["linux"]["readonlyPaths"] == []
     assert not any("ro" in mount["options"] for mount in spec["mounts"])
-    assert powers(privileged=True, cap_drop=("ALL",)) == []
+    assert held(privileged=True, cap_drop=("ALL",)) == []
 
 
 def test_a_memory_limit_allows_no_swap():

@@ -64,11 +64,53 @@ def test_what_is_no_number_of_cpus(text):
         values.cpus(text)
 
 
-def test_counts():
-    assert [values.count(text) for text in ("-1", "0", "2048")] == [-1, 0, 2048]
-    for text in ("", "-2", "1.5", "١", "9" * 30):
+def test_whole_numbers():
+    assert [values.integer(t, values.ANY, "-x") for t in ("-1", "0", "2048")] == [-1, 0, 2048]
+    for text in ("", "-", "-2", "--1", "1.5", "١", "+1", "9" * 30):
         with pytest.raises(UsageError):
-            values.count(text)
+            values.integer(text, values.ANY, "-x")
+    with pytest.raises(UsageError, match="-x 8: between 1 and 7"):
+        values.integer("8", range(1, 8), "-x")
+
+
+@pytest.mark.parametrize(
+    ("text", "limits"),
+    [
+        ("nofile=1024", ("RLIMIT_NOFILE", 1024, 1024)),
+        ("nofile=1024:2048", ("RLIMIT_NOFILE", 1024, 2048)),
+        ("memlock=-1:-1", ("RLIMIT_MEMLOCK", 2**64 - 1, 2**64 - 1)),
+        ("CORE=0:unlimited", ("RLIMIT_CORE", 0, 2**64 - 1)),
+    ],
+)
+def test_ulimits(text, limits):
+    assert tuple(values.ulimit(text).values()) == limits
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nofile", "nofile=", "nofile=x", "nope=1", "nofile=2:1", "nofile=1:2:3", "core=-2"]
+)
+def test_what_is_no_ulimit(text):
+    with pytest.raises(UsageError):
+        values.ulimit(text)
+
+
+@pytest.mark.parametrize("text", ["", "dev/x", "/dev/x:y", "/x:/y:rwx", "/a:/b:r:w", "/a:/b:rr"])
+def test_what_is_no_device(text):
+    with pytest.raises(UsageError):
+        values.device(text)
+
+
+@pytest.mark.parametrize("text", ["", "c", "d 1:1 r", "c 1:1", "c 1 r", "c x:1 r", "c 1:1 rx"])
+def test_what_is_no_device_rule(text):
+    with pytest.raises(UsageError):
+        values.device_rule(text)
+
+
+@pytest.mark.parametrize("text", ["a", "1-", "-1", "2-1", "0,,1", "0-3-4"])
+def test_what_is_no_list_of_processors(text):
+    assert values.numbers("0-3,7", "-x") == "0-3,7"
+    with pytest.raises(UsageError):
+        values.numbers(text, "-x")
 
 
 @pytest.mark.parametrize("text", ["a", "web-1", "a.b.c", "x" * 64])
