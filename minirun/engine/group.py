@@ -41,6 +41,10 @@ SECTIONS = (
         ),
     ),
     (
+        "Volumes",
+        (("volume", "Make, list and remove volumes"),),
+    ),
+    (
         "Taking it apart",
         (
             ("bundle", "Write an image as an OCI bundle, for any OCI runtime"),

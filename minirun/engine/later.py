@@ -83,7 +83,6 @@ COMMANDS: dict[str, Reason] = {
     **dict.fromkeys(("push", "login", "logout", "search", "save", "load", "export", "cp", "diff"),
                     ("not there yet", "skopeo copy oci:STORE:NAME … reads the store")),
     "network": NETWORK,
-    "volume": VOLUME,
     **dict.fromkeys(("swarm", "service", "stack", "node", "secret", "config"), SWARM),
     **dict.fromkeys(("compose", "pod", "kube"), ("minirun runs one container at a time", None)),
 }  # fmt: skip

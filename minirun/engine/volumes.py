@@ -70,6 +70,21 @@ class Volume:
     def is_anonymous(self) -> bool:
         return ANONYMOUS in self.labels
 
+    def describe(self) -> Document:
+        """What ``volume inspect`` shows, in Docker's words."""
+        from datetime import UTC, datetime
+
+        made = datetime.fromtimestamp(int(self.created), UTC)
+        return {
+            "CreatedAt": made.isoformat().replace("+00:00", "Z"),
+            "Driver": "local",
+            "Labels": self.labels or None,
+            "Mountpoint": self.data,
+            "Name": self.name,
+            "Options": self.options or None,
+            "Scope": "local",
+        }
+
     def size(self) -> int:
         """Bytes on disk of all that is in it, if it is ours and not a directory of the host."""
         total = 0
