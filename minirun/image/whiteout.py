@@ -160,13 +160,30 @@ def find(layers: Sequence[int], path: bytes) -> int | None:
 
     Returns a descriptor (O_PATH) or None. Follows no symbolic link.
     """
+    here = _merged(layers, path)
+    _close(here[1:])
+    return here[0] if here else None
+
+
+def listing(layers: Sequence[int], path: bytes) -> set[bytes]:
+    """The names in the directory at ``path`` of layers that are laid on one another."""
+    here = _merged(layers, path)
+    found: dict[bytes, bool] = {}
+    for fd in here:  # what a nearer layer says of a name holds
+        for name in map(os.fsencode, os.listdir(tree.handle(fd))):
+            found.setdefault(name, not is_mark(os.stat(name, dir_fd=fd, follow_symlinks=False)))
+    _close(here)
+    return {name for name, is_there in found.items() if is_there}
+
+
+def _merged(layers: Sequence[int], path: bytes) -> list[int]:
+    """What of each layer is seen at ``path``, the nearest first: directories, or one file."""
     here = _down_to_opaque([os.dup(fd) for fd in layers])
     for name in path.split(b"/"):
         there = _down_to_opaque(_look(here, name))
         _close(here)
         here = there
-    _close(here[1:])
-    return here[0] if here else None
+    return here
 
 
 def _look(directories: list[int], name: bytes) -> list[int]:
