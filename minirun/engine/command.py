@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from minirun.engine import flags, later
-from minirun.errors import UsageError
+from minirun.errors import Error, UsageError, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from types import ModuleType
 
 
@@ -64,3 +65,17 @@ class Command(click.Command):
             if reason is None:
                 raise
             raise UsageError(f"{error.option_name}: {reason[0]}", hint=reason[1]) from None
+
+
+def for_each(names: Iterable[str], do: Callable[[str], object]) -> int:
+    """Do a thing to each of ``names``, and print it once that is done. What fails is told, and
+    keeps nothing of the rest from being done; the exit code is that of the last failure."""
+    code = 0
+    for name in names:
+        try:
+            do(name)
+            print(name, flush=True)
+        except Error as error:
+            click.echo(render(error), err=True)
+            code = error.exit_code
+    return code

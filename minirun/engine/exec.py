@@ -17,9 +17,10 @@ import os
 import sys
 
 from minirun import document
-from minirun.engine import edits, events
+from minirun.engine import edits, events, powers
 from minirun.engine.container import SHORT, read
 from minirun.engine.foreground import Signals, attend, shell_code
+from minirun.engine.oci import fd_path, in_memory
 from minirun.errors import StateError
 from minirun.image import bundle, user
 
@@ -51,7 +52,7 @@ class Exec:
         self.runtime = state.runtime(container)
         self.command = words[0]
         self.process = in_memory(document.dumps(describe(container, words, options)).encode())
-        self.log = in_memory(b"")
+        self.log = in_memory()
         self.ident = os.urandom(32).hex()  # events tell one from the other by it
 
     def run(self) -> int:
@@ -170,7 +171,7 @@ def describe(container: Container, words: Sequence[str], options: Mapping[str, A
     if options["user"]:
         become(process, options["user"], container.directory + "/rootfs")
     if options["privileged"]:
-        edits.set_capabilities(spec, edits.held_capabilities())
+        powers.set_capabilities(spec, powers.held_capabilities())
     if options["tty"] and (size := console_size()):
         process["consoleSize"] = size
     return process
@@ -195,14 +196,3 @@ def become(process: Document, wish: str, root: str) -> None:
     process["user"] = found.spec()
     if f"HOME={before.home}" in process["env"]:
         bundle.set_variable({"process": process}, f"HOME={found.home}")
-
-
-def in_memory(data: bytes) -> int:
-    """A file without a name, which ends with those who have it open: we and our children."""
-    fd = os.memfd_create("minirun", 0)
-    os.write(fd, data)
-    return fd
-
-
-def fd_path(fd: int) -> str:
-    return f"/proc/self/fd/{fd}"

@@ -53,17 +53,20 @@ class Runtime:
         options: Sequence[str] = (),
         stdin: bool = True,
         quiet: bool = False,
+        stdout: int = 1,
     ) -> int:
         """Start ``runtime --root … OPTIONS VERB…`` and return its process id.
 
         It is a group of its own: of a ^C at the terminal, it hears once, through us. With ``stdin``
-        false it reads /dev/null, and with ``quiet`` it says nothing.
+        false it reads /dev/null, and with ``quiet`` it says nothing, unless to another ``stdout``.
         """
-        actions: list[tuple[int, int, str, int, int]] = []
+        actions: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = []
         if not stdin:
             actions.append((os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0))
         if quiet:
             actions += [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2)]
+        if stdout != 1:
+            actions.append((os.POSIX_SPAWN_DUP2, stdout, 1))
         line = [*self.command, "--root", self.state, *options, *verb]
         try:
             return os.posix_spawn(
@@ -77,6 +80,24 @@ class Runtime:
             )
         except OSError as error:
             raise Error(f"cannot start the runtime {self.name}: {error.strerror}") from None
+
+    def call(self, *verb: str, files: Sequence[int] = ()) -> bytes:
+        """Do ``runtime VERB…``, to its end; what it printed. Raises Error with what its log says.
+
+        ``files`` are descriptors that it inherits (as ``in_memory`` makes them); they are closed.
+        """
+        printed, log = in_memory(), in_memory()
+        try:
+            options = ["--log", fd_path(log), "--log-format", "json"]
+            pid = self.start(verb, options=options, stdin=False, quiet=True, stdout=printed)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            if code:
+                failed = f"{self.name} {verb[0]} failed: exit code {code}"
+                raise Error(_last_error(fd_path(log)) or failed)
+            return os.pread(printed, os.fstat(printed).st_size, 0)
+        finally:
+            for fd in (printed, log, *files):
+                os.close(fd)
 
     def delete(self, ident: str) -> None:
         """End the container, if it still runs, and remove everything the runtime made for it."""
@@ -102,6 +123,18 @@ class Runtime:
         if any(words in lower for words in NOT_EXECUTABLE):
             return CommandNotExecutable(f"{command}: cannot be executed")
         return Error(f"{self.name} could not run the container")
+
+
+def in_memory(data: bytes = b"") -> int:
+    """A file without a name, which ends with those who have it open: we and our children."""
+    fd = os.memfd_create("minirun", 0)
+    os.write(fd, data)
+    return fd
+
+
+def fd_path(fd: int) -> str:
+    """The name by which a child can open a file that it has inherited."""
+    return f"/proc/self/fd/{fd}"
 
 
 def _command(name: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from minirun.engine.command import Command
+from minirun.engine.command import Command, for_each
 
 
 @click.command("rm", cls=Command)
@@ -14,15 +14,6 @@ from minirun.engine.command import Command
 def command(root: str | None, names: tuple[str, ...], force: bool) -> int:
     """Remove containers that have ended, with all that they wrote."""
     from minirun.engine.state import open_state
-    from minirun.errors import Error, render
 
     state = open_state(root)
-    code = 0
-    for name in names:
-        try:
-            state.remove_container(name, force=force)
-            print(name)
-        except Error as error:
-            click.echo(render(error), err=True)
-            code = error.exit_code
-    return code
+    return for_each(names, lambda name: state.remove_container(name, force=force))
