@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 GAP = 3  # blanks between two columns
+NARROWEST = 10  # characters of a column with its gap, unless it is the last
 
 AGES = (  # up to so many seconds: say it in this unit; go-units, HumanDuration
     (60, 1, "second"),
-    (2 * 60, 60, "about a minute"),
+    (2 * 60, 60, "About a minute"),
     (60 * 60, 60, "minute"),
-    (2 * 3600, 3600, "about an hour"),
+    (2 * 3600, 3600, "About an hour"),
     (48 * 3600, 3600, "hour"),
     (14 * 86400, 86400, "day"),
     (60 * 86400, 7 * 86400, "week"),
@@ -28,9 +29,12 @@ AGES = (  # up to so many seconds: say it in this unit; go-units, HumanDuration
 def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Left-aligned columns under their headers, with no blanks at the ends of lines."""
     lines = [list(header), *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) + GAP for column in range(len(header))]
+    widths = [
+        max(NARROWEST, GAP + max(len(line[column]) for line in lines if column < len(line)))
+        for column in range(len(header))
+    ]
     return "\n".join(
-        "".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        "".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)).rstrip()
         for line in lines
     )
 
@@ -47,12 +51,21 @@ def ago(moment: float | None, now: float | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
+    """So long, in one rough unit. go-units, HumanDuration
+
+    >>> [duration(seconds) for seconds in (0.5, 1, 90, 3599, 3600, 6000, 47 * 3600, 13 * 86400)]
+    ... # doctest: +NORMALIZE_WHITESPACE
+    ['Less than a second', '1 second', 'About a minute', '59 minutes', 'About an hour', '2 hours',
+     '47 hours', '13 days']
+    """
+    if seconds < 1:
+        return "Less than a second"
+    if seconds >= 3600:
+        seconds += 1800  # hours are rounded, all else is cut off
     unit, name = next((u, n) for limit, u, n in AGES if seconds < limit)
-    if name.startswith("about"):
+    if name.startswith("About"):
         return name
-    count = max(int(seconds // unit), 0)
-    if name == "second" and count < 1:
-        return "less than a second"
+    count = int(seconds // unit)
     return f"{count} {name}{'' if count == 1 else 's'}"
 
 
@@ -66,8 +79,22 @@ def timestamp(text: str) -> float | None:
         return None
 
 
-def size(count: float) -> str:
-    """Decimal units and three significant digits: ``63.1MB``. go-units, HumanSizeWithPrecision"""
-    from minirun.image.progress import size_text
+def size(count: float, digits: int = 3) -> str:
+    """Decimal units: ``63.1MB``. go-units, HumanSizeWithPrecision"""
+    return _in_units(count, 1000, ("B", "kB", "MB", "GB", "TB", "PB"), digits)
 
-    return size_text(count)
+
+def binary_size(count: float) -> str:
+    """Binary units: ``7.629MiB``. go-units, BytesSize"""
+    return _in_units(count, 1024, ("B", "KiB", "MiB", "GiB", "TiB", "PiB"), 4)
+
+
+def _in_units(count: float, base: int, units: Sequence[str], digits: int) -> str:
+    """
+    >>> size(999), size(63_100_000), size(1_048_576, 4), binary_size(8_000_000)
+    ('999B', '63.1MB', '1.049MB', '7.629MiB')
+    """
+    power = 0
+    while count >= base and power < len(units) - 1:
+        count, power = count / base, power + 1
+    return f"{count:.{digits}g}{units[power]}"
