@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from minirun.engine import edits, exposure, files
+from minirun.engine import edits, exposure, files, paths
 from minirun.engine.pulling import pull_image
 from minirun.errors import Error, NotFound, printable
 from minirun.image import bundle, user
@@ -86,3 +86,7 @@ def settle_user(spec: Document, image: Image, rootfs: str, options: Mapping[str,
     spec["process"]["user"] = found.spec()
     if not any(variable.startswith("HOME=") for variable in spec["process"]["env"]):
         bundle.set_variable(spec, f"HOME={found.home}")
+    if paths.user():
+        from minirun.engine import rootless
+
+        rootless.fit(spec, options)

@@ -35,9 +35,12 @@ from minirun.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from minirun.idmap import Row
+
+    Document = dict[str, Any]
 
 MADE = linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWNET
 JOINED = linux.CLONE_NEWUSER | linux.CLONE_NEWNS
@@ -249,6 +252,22 @@ def lent(kind: str) -> list[tuple[int, int]]:
     return found
 
 
-def is_single() -> bool:
-    """Whether there is but one user in our namespace."""
-    return sum(size for _, _, size in idmap.read("uid")) == 1
+def fit(spec: Document, options: Mapping[str, Any]) -> None:
+    """Take out of config.json what nobody asked for and cannot be had in the user's namespace.
+
+    What was asked for stays: the runtime says why it cannot be had, if it cannot. Limits need
+    cgroups that root has given away.
+    """
+    if not options.get("pids_limit"):
+        spec["linux"]["resources"].pop("pids", None)
+    if sum(size for _, _, size in idmap.read("gid")) > 1:
+        return
+    user = spec["process"]["user"]
+    user.pop("additionalGids", None)
+    if user["uid"] or user["gid"]:
+        raise Error(
+            f"user {user['uid']}:{user['gid']} cannot be had: you have no ID but your own",
+            hint="-u 0, or have some lent to you: apt-get install uidmap; man 5 subuid",
+        )
+    for mount in spec["mounts"]:
+        mount["options"] = [option for option in mount["options"] if option != "gid=5"]

@@ -12,7 +12,9 @@ import sys
 import tempfile
 
 from minirun import linux
+from minirun.engine.paths import user
 from minirun.errors import Error, from_os_error, printable
+from minirun.image import whiteout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,6 +134,7 @@ def overlay(paths: Paths) -> str:
         for name in ("lower", "upper", "work", "all"):
             os.mkdir(f"{scratch}/{name}")
         options = ",".join(f"{n}dir={scratch}/{n}" for n in ("lower", "upper", "work"))
+        options += ",userxattr" * whiteout.in_user_namespace()
 
         def try_it() -> None:
             linux.mount("overlay", f"{scratch}/all", "overlay", 0, options)
@@ -144,6 +147,8 @@ def overlay(paths: Paths) -> str:
 
 def cgroups(_: Paths) -> str:
     """Limits (cgroups for cpu, memory and pids)"""
+    if user():
+        return "yours if root gives them away: systemd-run --user --scope -p Delegate=yes minirun …"
     is_v2 = os.path.exists(f"{CGROUPS}/cgroup.controllers")
     name = f"minirun-doctor-{os.getpid()}"
     if is_v2:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from minirun.engine.command import Command
@@ -14,7 +16,11 @@ def command(root: str | None) -> int:
 
     Each thing is really done, and undone. Ends with 0 if all that is needed works.
     """
+    from minirun.engine import rootless
     from minirun.engine.paths import Paths
     from minirun.teach import doctor
 
-    return doctor.examine(Paths(root))
+    paths = Paths(root)
+    if os.geteuid():
+        rootless.enter(paths.run)
+    return doctor.examine(paths)
