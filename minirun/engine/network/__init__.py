@@ -1,0 +1,18 @@
+"""Networks: bridges that containers are plugged into, as Docker's "bridge" driver makes them.
+
+    wish.py       what the flags ask for                         (at create)
+    records.py    the networks that there are: networks/<id>.json
+    leases.py     who has which address: run/network/leases.json, under a lock
+    addresses.py  choosing subnets, addresses and MAC addresses
+    ports.py      -p in all its forms; ports of this machine that are held
+    endpoints.py  the start and the end of a container, seen from its networks
+    attach.py     the child that plugs a container in, while the runtime makes it
+    bridge.py     links, addresses and routes, by pyroute2
+    firewall.py   NAT, published ports and walls, as one nftables table of our own
+    upstream.py   whom a container asks for names: resolv.conf
+    dns.py        the packets of the name service
+    resolver.py   the name server of a network
+
+A network's bridge, its rules and its name server are there while a container is on it, and go with
+the last one: where nothing runs, nothing is left.
+"""
