@@ -16,14 +16,17 @@ from minirun.image import tree, whiteout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 # How file systems and kernels say that overlayfs cannot be used, or not by us.
 OBSTACLES = (
     errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES,
 )  # fmt: skip
+# A directory that is renamed is copied, whatever the module's default is: else what a container
+# has changed would be no layer, but in part a reference to the layers below.
+ALWAYS = ",redirect_dir=nofollow"
 # How many bytes mount(2) takes, the zero byte at the end included
-PAGE = 4096 - len(",volatile,userxattr")
+PAGE = 4096 - len(ALWAYS + ",volatile,userxattr")
 
 
 def mount(lowers: Sequence[str], container: str, rootfs: str, *, volatile: bool = False) -> None:
@@ -32,21 +35,36 @@ def mount(lowers: Sequence[str], container: str, rootfs: str, *, volatile: bool 
     No device of an image works through this mount: a container has a /dev of its own. A
     ``volatile`` mount is never flushed to the disk: unmounting it need not wait for that.
     """
-    paths = [*lowers, f"{container}/upper", f"{container}/work"]
-    more = ",volatile" * volatile + ",userxattr" * whiteout.in_user_namespace()
-    if _fits(paths):
-        linux.mount("overlay", rootfs, "overlay", linux.MS_NODEV, _options(paths) + more)
+    own = (f"{container}/upper", f"{container}/work")
+    _mount([*lowers, *own], rootfs, linux.MS_NODEV, _options, ",volatile" * volatile)
+
+
+def look(layers: Sequence[str], rootfs: str) -> None:
+    """Mount layers (newest first; two at least) on ``rootfs``, for reading only."""
+    _mount(layers, rootfs, linux.MS_NODEV | linux.MS_RDONLY, _reading, "")
+
+
+def _mount(
+    paths: Sequence[str],
+    rootfs: str,
+    flags: int,
+    options: Callable[[Sequence[str]], str],
+    more: str,
+) -> None:
+    more += ALWAYS + ",userxattr" * whiteout.in_user_namespace()
+    if _fits(options(paths), paths):
+        linux.mount("overlay", rootfs, "overlay", flags, options(paths) + more)
         return
     with _Handles(paths) as handles:
-        if not _fits(handles):
-            raise StoreError(f"{len(lowers)} layers are more than one mount can have")
-        linux.mount("overlay", rootfs, "overlay", linux.MS_NODEV, _options(handles) + more)
+        if not _fits(options(handles), handles):
+            raise StoreError(f"{len(paths)} layers are more than one mount can have")
+        linux.mount("overlay", rootfs, "overlay", flags, options(handles) + more)
 
 
 class _Handles:
     """Other names for directories: short, and without a character that needs an escape."""
 
-    def __init__(self, paths: list[str]) -> None:
+    def __init__(self, paths: Sequence[str]) -> None:
         self._fds: list[int] = []
         try:
             self._fds.extend(os.open(path, os.O_PATH | os.O_CLOEXEC) for path in paths)
@@ -62,14 +80,18 @@ class _Handles:
             os.close(fd)
 
 
-def _options(paths: list[str]) -> str:
+def _options(paths: Sequence[str]) -> str:
     *lowers, upper, work = paths
-    return f"lowerdir={':'.join(lowers)},upperdir={upper},workdir={work}"
+    return f"{_reading(lowers)},upperdir={upper},workdir={work}"
 
 
-def _fits(paths: list[str]) -> bool:
+def _reading(lowers: Sequence[str]) -> str:
+    return f"lowerdir={':'.join(lowers)}"
+
+
+def _fits(options: str, paths: Sequence[str]) -> bool:
     """Paths fit on the page of options, and hold nothing that means something to overlayfs."""
-    return len(os.fsencode(_options(paths))) < PAGE and not any(c in "".join(paths) for c in ":,\\")
+    return len(os.fsencode(options)) < PAGE and not any(c in "".join(paths) for c in ":,\\")
 
 
 def obstacle(directory: str) -> str | None:

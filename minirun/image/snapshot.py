@@ -1,4 +1,4 @@
-"""Unpacked layers, shared by all containers, and the mounts that lay them on one another.
+"""Unpacked layers, shared by all containers. roots.py lays them on one another.
 
     ROOT/<hex>              an unpacked layer, as overlayfs wants it; named by its diff_id, or, if
                             it leans on the layers below it (layer.py), by its chain ID
@@ -8,20 +8,18 @@
     ROOT/<name>.partial     one that is being unpacked, locked by who does it
 
 A layer appears by rename(2) when all of it is there, and is never changed from then on.
-A container has a directory with ``upper`` (its own changes), ``work`` (overlayfs's own) and
-``rootfs``, on which all is mounted.
 
 Chain IDs: https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid
 """
 
 from __future__ import annotations
 
-import errno
 import os
 
 from minirun import linux
 from minirun.errors import DigestError, NotFound
 from minirun.image import lock, overlay, tree, whiteout
+from minirun.image.roots import UNNAMED, WHOLE, Roots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,12 +28,11 @@ if TYPE_CHECKING:
 
     from minirun.image.layer import Unpacked
 
-UNNAMED = "minirun.unnamed"  # overlayfs hides it, as all of its attributes
-BASE, ABOVE, WHOLE, PARTIAL = ".base", ".above", ".whole", ".partial"
+BASE, ABOVE, PARTIAL = ".base", ".above", ".partial"
 WAIT = 3600.0  # seconds; somebody else may be unpacking a large layer
 
 
-class Snapshots:
+class Snapshots(Roots):
     """``Snapshots(root)`` touches nothing: the directory appears with the first layer.
 
     ``diff_ids`` are those of an image from its base up to some layer, as in its config.
@@ -50,7 +47,7 @@ class Snapshots:
         tell: Callable[[Unpacked], object] = lambda unpacked: None,
     ) -> None:
         self.root = os.path.abspath(root)
-        self._warn = warn
+        super().__init__(warn)
         self._tell = tell
         self._obstacles: list[str | None] = []  # what the one trial has shown, once it was made
 
@@ -71,9 +68,10 @@ class Snapshots:
 
         NotFound names a layer that is not unpacked.
         """
-        return self._stack(config["rootfs"].get("diff_ids") or [])
+        return self.stack(config["rootfs"].get("diff_ids") or [])
 
-    def _stack(self, diff_ids: Sequence[str]) -> list[str]:
+    def stack(self, diff_ids: Sequence[str]) -> list[str]:
+        """The same by its diff_ids."""
         found = []
         for n in range(len(diff_ids), 0, -1):
             path = self.find(diff_ids[:n])
@@ -139,7 +137,7 @@ class Snapshots:
     def _unpack_for_overlay(self, blob: str, below: Sequence[str] | None, root: int) -> Unpacked:
         from minirun.image import layer
 
-        fds = [tree.open_directory(path) for path in self._stack(below or [])]
+        fds = [tree.open_directory(path) for path in self.stack(below or [])]
         try:
             unpacked = layer.unpack(blob, root, below=None if below is None else fds)
         finally:
@@ -161,7 +159,7 @@ class Snapshots:
         if below is None:
             raise NeedsBelow
         self._warn(f"{self.root}: overlayfs cannot be used here ({obstacle}), so layers are copied")
-        for path in self._stack(below):  # one at most: it holds what is below it too
+        for path in self.stack(below):  # one at most: it holds what is below it too
             source = tree.open_directory(path)
             try:
                 treecopy.copy_tree(source, root)
@@ -183,87 +181,6 @@ class Snapshots:
                     tree.rmtree(path)
                 removed.append(name)
         return removed
-
-    # --- containers -----------------------------------------------------------------------------
-
-    def mount(self, lowers: Sequence[str], container: str, *, volatile: bool = False) -> str:
-        """Give a container its root filesystem: returns ``container``/rootfs.
-
-        It is an overlay of the layers (newest first) below a directory of its own, or, where there
-        is no overlayfs, a copy. ``volatile``: what the container writes will not be wanted again.
-        """
-        rootfs = f"{container}/rootfs"
-        if lowers and lowers[0].endswith(WHOLE):
-            self._copy_once(lowers[0], rootfs)
-            return rootfs
-        os.makedirs(rootfs, exist_ok=True)
-        os.makedirs(f"{container}/work", exist_ok=True)
-        if not os.path.isdir(f"{container}/upper"):
-            _make_upper(lowers, f"{container}/upper")
-        if not lowers:  # an image without layers; overlayfs wants at least one
-            os.makedirs(f"{container}/empty", exist_ok=True)
-        overlay.mount(
-            _visible(lowers) or [f"{container}/empty"], container, rootfs, volatile=volatile
-        )
-        return rootfs
-
-    def _copy_once(self, whole: str, rootfs: str) -> None:
-        from minirun.image import treecopy
-
-        if os.path.isdir(rootfs):
-            return
-        self._warn(f"overlayfs cannot be used here: copying the image to {rootfs}")
-        os.makedirs(f"{rootfs}.new", exist_ok=True)
-        _with_both(treecopy.copy_tree, whole, f"{rootfs}.new")
-        os.rename(f"{rootfs}.new", rootfs)
-
-    def unmount(self, container: str) -> None:
-        """Take the mount away, if there is one."""
-        try:
-            linux.umount2(f"{container}/rootfs", linux.MNT_DETACH)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOENT):
-                raise
-
-
-def _make_upper(lowers: Sequence[str], upper: str) -> None:
-    """The root that a container sees is its upper directory: that is to look as in the image."""
-    new = f"{upper}.new"
-    os.makedirs(new, exist_ok=True)
-    os.chmod(new, 0o755)
-    for path in lowers:
-        if not _has_attribute(path, UNNAMED):
-            _with_both(tree.copy_attributes, path, new)
-            break
-    os.rename(new, upper)
-
-
-def _visible(lowers: Sequence[str]) -> list[str]:
-    """overlayfs merges the roots of all layers, also of those below an opaque one."""
-    for n, path in enumerate(lowers, start=1):
-        if _has_attribute(path, "opaque"):
-            return list(lowers[:n])
-    return list(lowers)
-
-
-def _has_attribute(path: str, name: str) -> bool:
-    try:
-        os.getxattr(path, whiteout.attribute(name))
-    except OSError as error:
-        if error.errno != errno.ENODATA:
-            raise
-        return False
-    return True
-
-
-def _with_both(do: Callable[[int, int], object], source: str, target: str) -> None:
-    """Call ``do`` with two directories, open."""
-    old, new = tree.open_directory(source), tree.open_directory(target)
-    try:
-        do(old, new)
-    finally:
-        os.close(old)
-        os.close(new)
 
 
 def chain_id(diff_ids: Sequence[str]) -> str:
