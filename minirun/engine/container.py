@@ -21,7 +21,8 @@ from __future__ import annotations
 import fcntl
 import os
 
-from minirun.errors import StateError, UsageError, printable
+from minirun import document
+from minirun.errors import SpecError, StateError, UsageError, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
+RECORD, STATE = "container.json", "state.json"
 SHORT = 12
 LONGEST_NAME = 128
 LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
@@ -93,15 +95,15 @@ class Container:
         fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            self.record = (read(self.path("container.json")) or self.record) | changes
-            write(self.path("container.json"), self.record)
+            self.record = (read(self.path(RECORD)) or self.record) | changes
+            write(self.path(RECORD), self.record)
         finally:
             os.close(fd)
 
     def save_state(self, **changes: object) -> None:
         """Change the state, on disk too: for the owner of the container only."""
         self.state.update(changes)
-        write(self.path("state.json"), self.state)
+        write(self.path(STATE), self.state)
 
     def lock_runtime(self) -> int:
         """A locked file for the runtime to inherit: as long as one of its processes lives, so
@@ -115,24 +117,30 @@ class Container:
 def read(path: str) -> Record | None:
     """A document; None if there is none. One that cannot be understood is ``{"status": damaged}``,
     for that is what becomes of the container."""
-    import json
-
     try:
-        with open(path, encoding="utf-8") as file:
-            document = json.load(file)
+        with open(path, "rb") as file:
+            found = document.loads(file.read(), path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, RecursionError):
-        document = None
-    return document if isinstance(document, dict) else {"status": DAMAGED}
+    except SpecError:
+        found = None
+    return found if isinstance(found, dict) else {"status": DAMAGED}
 
 
-def write(path: str, document: Record) -> None:
-    import json
-
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        file.write(json.dumps(document, indent=1) + "\n")
+def write(path: str, record: Record) -> None:
+    with open(path + ".new", "w", encoding="ascii") as file:
+        file.write(document.pretty(record) + "\n")
     os.rename(path + ".new", path)
+
+
+def start_time(pid: int) -> int:
+    """When a process was started, in ticks since boot: with the pid, it names one process for ever.
+    0 when there is none. proc_pid_stat(5): the name, in brackets, may itself contain brackets."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def check_name(text: str) -> None:
