@@ -20,7 +20,6 @@ VOLUME = (
 LOG = ("there are no logs to configure: the output goes to your terminal", "redirect it: > FILE")
 HEALTH = ("nobody would watch over the health of a foreground container", None)
 IMAGE = ("not there yet", None)
-FORMAT = ("templates are not there yet", "minirun inspect NAME | jq .[0]")
 SWARM = ("minirun works on one machine and leaves clusters to Swarm and Kubernetes", None)
 
 Reason = tuple[str, str | None]
@@ -67,9 +66,6 @@ FLAGS: dict[str, dict[str, Reason]] = {
     "run": RUN,
     "create": RUN,
     "bundle": RUN,
-    "inspect": {"-f": FORMAT, "--format": FORMAT},
-    "images": {"-f": FORMAT, "--filter": ("filters are not there yet", "minirun images | grep …")},
-    "ps": {"-f": FORMAT, "--filter": ("filters are not there yet", "minirun ps -a | grep …")},
     "pull": {"-a": IMAGE, "--all-tags": IMAGE},
 }
 COMMANDS: dict[str, Reason] = {
@@ -78,9 +74,9 @@ COMMANDS: dict[str, Reason] = {
          "top", "stats", "events", "update", "rename", "port"),
         BACKGROUND,
     ),
-    **dict.fromkeys(("build", "buildx", "commit", "import"), ("images cannot be made so far",
-                    "build it with another tool, push it to a registry, and minirun pull it")),
-    **dict.fromkeys(("push", "login", "logout", "search", "save", "load", "export", "cp", "diff"),
+    **dict.fromkeys(("build", "buildx"), ("Dockerfiles cannot be built so far",
+                    "minirun run, and minirun commit what it has changed")),
+    **dict.fromkeys(("push", "login", "logout", "search", "save", "load", "cp"),
                     ("not there yet", "skopeo copy oci:STORE:NAME … reads the store")),
     "network": NETWORK,
     **dict.fromkeys(("swarm", "service", "stack", "node", "secret", "config"), SWARM),

@@ -19,7 +19,7 @@ full here, so that no other part of the program ever meets a strange one in a UR
 import re
 from collections import namedtuple  # and not typing's: every start of a container would pay for it
 
-from minirun.errors import InvalidReference, printable
+from minirun.errors import InvalidReference, UsageError, printable
 
 DEFAULT_REGISTRY = "docker.io"
 LEGACY_REGISTRY = "index.docker.io"
@@ -91,6 +91,14 @@ def parse(text: str) -> Reference:
     if tag is None and not at:
         tag = DEFAULT_TAG
     return Reference(registry, repository, tag, digest if at else None)
+
+
+def for_tag(text: str) -> str:
+    """The canonical name that an image is to be given: one without a digest."""
+    found = parse(text)
+    if found.digest:
+        raise UsageError(f"{text}: a digest cannot be given, it follows from the content")
+    return found.canonical
 
 
 def is_registry(text: str) -> bool:

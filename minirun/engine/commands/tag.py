@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from minirun.engine.command import Command
-from minirun.errors import UsageError
 
 
 @click.command("tag", cls=Command)
@@ -17,11 +16,9 @@ def command(root: str | None, source: str, target: str) -> None:
     from minirun.engine.state import open_state
     from minirun.image import reference
 
-    name = reference.parse(target)
-    if name.digest:
-        raise UsageError(f"{target}: a digest cannot be given, it follows from the content")
+    name = reference.for_tag(target)
     state = open_state(root)
     store = state.store
     image = state.image(source)
     with store.hold():
-        store.tag(name.canonical, image.descriptor)
+        store.tag(name, image.descriptor)
