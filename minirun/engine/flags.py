@@ -160,12 +160,14 @@ def parse(
 ) -> tuple[dict[str, Any], list[str]]:
     """The values of ``options`` and the arguments of ``minirun COMMAND``.
 
-    ``names`` are the arguments it takes; a last one in brackets stands for any number, among which
-    no options are looked for. Raises UsageError, or HelpWanted.
+    ``names`` are the arguments it takes. A last one ``NAME...`` stands for one or more, and one in
+    brackets for any number, among which no options are looked for. Raises UsageError, or
+    HelpWanted.
     """
     parser = Parser(command, options)
-    is_open = names[-1].startswith("[")
-    arguments = parser.parse(words, to_the_end=not is_open)
+    last = names[-1] if names else ""
+    is_open = last.endswith(("...", "]"))
+    arguments = parser.parse(words, to_the_end=not last.startswith("["))
     least = [name for name in names if not name.startswith("[")]
     if len(arguments) < len(least):
         missing = least[len(arguments)]

@@ -12,15 +12,37 @@ COUNTER = "oom_kill "  # the line of memory.events (v2) and of memory.oom_contro
 
 def counter(pid: int) -> str | None:
     """The file that counts for process ``pid``; None where there is none, or it has ended."""
+    groups = cgroups(pid)
+    if "memory" in groups:
+        return f"{groups['memory']}/memory.oom_control"
+    return f"{groups['']}/memory.events" if "" in groups else None
+
+
+def cgroups(pid: int, name: str = "") -> dict[str, str]:
+    """{controller: directory} of the cgroups of process ``pid``, "" being the one of v2.
+
+    A process may have moved on to a cgroup further down, as systemd does: with ``name``, they end
+    with the one that has it in its own name, as runtimes call a container's by its id.
+    """
     try:
         with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
             entries = [line.rstrip("\n").split(":", 2) for line in file]
     except (FileNotFoundError, ProcessLookupError):
-        return None
+        return {}
+    found = {}
     for _, controllers, path in entries:
-        if "memory" in controllers.split(","):
-            return f"{CGROUPS}/memory{path}/memory.oom_control"
-    return next((f"{CGROUPS}{p}/memory.events" for number, _, p in entries if number == "0"), None)
+        for controller in controllers.split(","):
+            found[controller] = f"{CGROUPS}/{controller}{_up_to(name, path)}".replace("//", "/")
+    return found
+
+
+def _up_to(name: str, path: str) -> str:
+    """
+    >>> _up_to("4f", "/minirun/4f/init.scope"), _up_to("4f", "/system.slice/run-4f.scope")
+    ('/minirun/4f', '/system.slice/run-4f.scope')
+    """
+    before, found, behind = path.rpartition(name) if name else ("", "", "")
+    return before + found + behind.partition("/")[0] if found else path
 
 
 def kills(path: str | None) -> int:

@@ -26,11 +26,11 @@ AGES = (  # up to so many seconds: say it in this unit; go-units, HumanDuration
 )
 
 
-def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def render(header: Sequence[str], rows: Sequence[Sequence[str]], narrowest: int = NARROWEST) -> str:
     """Left-aligned columns under their headers, with no blanks at the ends of lines."""
     lines = [list(header), *([printable(cell) for cell in row] for row in rows)]
     widths = [
-        max(NARROWEST, GAP + max(len(line[column]) for line in lines if column < len(line)))
+        max(narrowest, GAP + max(len(line[column]) for line in lines if column < len(line)))
         for column in range(len(header))
     ]
     return "\n".join(

@@ -43,3 +43,16 @@ def moment(text: str, now: float | None = None) -> float:
     except (ValueError, OverflowError):
         hint = "10m, 1h30m, 2024-05-01, 2024-05-01T12:00:00Z, or seconds since 1970"
         raise UsageError(f"{printable(text)[:80]!r} is no point in time", hint=hint) from None
+
+
+def precise(nanoseconds: int) -> str:
+    """A point in time to the nanosecond, in the zone of this machine. RFC 3339
+
+    >>> precise(1700000000012345678)[19:29]
+    '.012345678'
+    """
+    seconds, fraction = divmod(nanoseconds, 10**9)
+    local = time.localtime(seconds)
+    zone = time.strftime("%z", local)
+    zone = f"{zone[:3]}:{zone[3:]}" if local.tm_gmtoff else "Z"
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{fraction:09}{zone}"
