@@ -24,7 +24,13 @@ SECTIONS = (
         (
             ("run", "Run a command in a new container"),
             ("exec", "Run one more command in a running container"),
+            ("pause", "Stop all processes of containers, until unpause"),
+            ("unpause", "Let them go on"),
+            ("update", "Change the limits or the restart policy of containers"),
             ("ps", "List containers"),
+            ("top", "Show the processes of a container"),
+            ("stats", "Show what containers use"),
+            ("events", "Tell what happens, as it happens"),
             ("rm", "Remove containers that have ended"),
         ),
     ),

@@ -70,8 +70,8 @@ FLAGS: dict[str, dict[str, Reason]] = {
 }
 COMMANDS: dict[str, Reason] = {
     **dict.fromkeys(
-        ("create", "start", "stop", "restart", "kill", "wait", "pause", "unpause", "attach", "logs",
-         "top", "stats", "events", "update", "rename", "port"),
+        ("create", "start", "stop", "restart", "kill", "wait", "attach", "logs", "rename",
+         "port"),
         BACKGROUND,
     ),
     **dict.fromkeys(("build", "buildx"), ("Dockerfiles cannot be built so far",

@@ -1,0 +1,19 @@
+"""minirun unpause"""
+
+from __future__ import annotations
+
+import click
+
+from minirun.engine.command import Command, for_each
+
+
+@click.command("unpause", cls=Command)
+@click.argument("names", nargs=-1, required=True, metavar="CONTAINER...")
+@click.pass_obj
+def command(root: str | None, names: tuple[str, ...]) -> int:
+    """Let the processes of paused containers go on."""
+    from minirun.engine import freezing
+    from minirun.engine.state import open_state
+
+    state = open_state(root)
+    return for_each(names, lambda name: freezing.unpause(state, name))
