@@ -56,12 +56,13 @@ def show(
     form: str | None = None,
     *,
     quiet: bool = False,
+    key: str = "ID",
 ) -> None:
-    """Print the list. ``quiet``: only the first of the columns, unless ``form`` says more."""
+    """Print the list. ``quiet``: only the field ``key``, unless ``form`` says more."""
     rows = [Row(fields, thing) for thing in things]
     first = (form or TABLE).split(maxsplit=1)
     if first == [TABLE] and quiet:
-        write("".join(f"{row[columns[0]]}\n" for row in rows))
+        write("".join(f"{row[key]}\n" for row in rows))
     elif first == [TABLE]:
         header = [str(fields[name][0]) for name in columns]
         write(table.render(header, [[row[name] for name in columns] for row in rows]) + "\n")

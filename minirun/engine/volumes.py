@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import time
 
+from minirun.engine import sizes
 from minirun.errors import NotFound, StateError, UsageError, printable
 from minirun.image import lock, tree
 
@@ -86,22 +87,8 @@ class Volume:
         }
 
     def size(self) -> int:
-        """Bytes on disk of all that is in it, if it is ours and not a directory of the host."""
-        total = 0
-
-        def add(fd: int) -> None:
-            nonlocal total
-            with os.scandir(fd) as entries:
-                total += sum(e.stat(follow_symlinks=False).st_blocks * 512 for e in entries)
-
-        if bind_device(self.options) is None:
-            fd = tree.open_directory(self.data)
-            try:
-                tree.each_directory(fd, add)
-            finally:
-                os.close(fd)
-        return total
-
+        """Bytes of all that is in it, if it is ours and not a directory of the host."""
+        return sizes.of_tree(self.data) if bind_device(self.options) is None else 0
 
     @property
     def wants_filling(self) -> bool:

@@ -64,9 +64,10 @@ def test_json_is_a_line_for_each(capsys):
     assert shown(capsys, "{{json .}}").splitlines() == lines
 
 
-def test_quiet_prints_the_first_column_unless_there_is_a_template(capsys):
+def test_quiet_prints_the_key_unless_there_is_a_template(capsys):
     ids = "bbbbbbbbbbbb\ncccccccccccc\n"
     assert shown(capsys, quiet=True) == ids
+    assert shown(capsys, quiet=True, key="Names") == "web\na-long-name\n"
     assert shown(capsys, "table", quiet=True) == ids
     assert shown(capsys, "{{.Names}}", quiet=True) == "web\na-long-name\n"
 

@@ -2,62 +2,69 @@
 
 from __future__ import annotations
 
-import click
-
-from minirun.engine.command import Command
+from minirun.engine import flags
+from minirun.engine.container import UNDER_WAY
+from minirun.errors import UsageError, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
     from minirun.engine.container import Container
+    from minirun.engine.state import State
 
-COMMAND_LENGTH = 20
+OPTIONS = (
+    flags.Option("-a", "--all", help="Also those that do not run."),
+    flags.Option("-q", "--quiet", help="Only the IDs."),
+    flags.Option("-f", "--filter", metavar="NAME=VALUE", many=True,
+                 help="Only those that fit: status=exited, name=web, label=team, …"),
+    flags.Option("--format", metavar="TEMPLATE", help="json, 'table {{.ID}}\\t{{.Names}}', …"),
+    flags.Option("--no-trunc", help="IDs and commands in full."),
+    flags.Option("-s", "--size", help="How much they have written, and with their image."),
+    flags.Option("-l", "--latest", help="The one created last, in whatever state."),
+    flags.Option("-n", "--last", metavar="N", help="So many of those created last."),
+)  # fmt: skip
+ARGUMENTS = ()
+EPILOG = """Filters: id, name, label, status, health, exited, ancestor, before, since, volume,
+network, publish, expose. Fields: .ID .Image .Command .CreatedAt .RunningFor .Status .State .Ports
+.Names .Size .Labels .Label .Mounts .LocalVolumes .Networks"""
 
 
-@click.command("ps", cls=Command)
-@click.option("-a", "--all", "everything", is_flag=True, help="Also those that have ended.")
-@click.option("-q", "--quiet", is_flag=True, help="Only the IDs.")
-@click.option("--no-trunc", is_flag=True, help="IDs and commands in full.")
-@click.pass_obj
-def command(root: str | None, everything: bool, quiet: bool, no_trunc: bool) -> None:
+def main(root: str | None, words: Sequence[str]) -> int:
     """List containers: those that run."""
-    from minirun.engine import table
+    values, _ = flags.parse("ps", OPTIONS, ARGUMENTS, words)
+    from minirun.engine import listing, output
     from minirun.engine.state import open_state
 
-    containers = open_state(root).containers
-    shown = [c for c in containers.all() if everything or c.is_up]
-    ids = [container.id if no_trunc else container.id[:12] for container in shown]
-    if quiet:
-        print(*ids, sep="\n", end="\n" if ids else "")
-        return
-    rows = [
-        [
-            ident,
-            str(container.record.get("image", "?")),
-            line(container, no_trunc),
-            table.ago(container.record.get("created")),
-            status(container),
-            "",
-            container.name,
-        ]
-        for ident, container in zip(ids, shown, strict=True)
-    ]
-    header = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]
-    print(table.render(header, rows))
+    state = open_state(root)
+    form = values["format"] or ""
+    shown = chosen(state, values)
+    fields = listing.fields(state, full=values["no_trunc"], sized=values["size"] or ".Size" in form)
+    columns = (*listing.COLUMNS, "Size") if values["size"] else listing.COLUMNS
+    output.show(shown, fields, columns, form, quiet=values["quiet"])
+    return 0
 
 
-def line(container: Container, full: bool) -> str:
-    text = " ".join(container.record.get("command", []))
-    if not full and len(text) > COMMAND_LENGTH:
-        text = text[: COMMAND_LENGTH - 1] + "…"
-    return f'"{text}"'
+def chosen(state: State, values: dict[str, Any]) -> list[Container]:
+    """Those that are asked for, the newest first."""
+    found = state.containers.all()
+    most = 1 if values["latest"] else number(values["last"])
+    everything = values["all"] or most is not None
+    if values["filter"]:
+        from minirun.engine import filters, listing
+
+        found = list(filter(filters.keep(values["filter"], listing.tests(state)), found))
+        everything = everything or "status" in filters.parse(values["filter"])
+    if not everything:
+        found = [container for container in found if container.status in UNDER_WAY]
+    return found[:most]
 
 
-def status(container: Container) -> str:
-    from minirun.engine import table
-
-    state = container.state
-    if container.is_up:
-        return f"Up {table.ago(state.get('started')).removesuffix(' ago')}"
-    if container.status == "exited":
-        return f"Exited ({state.get('exitCode')}) {table.ago(state.get('finished'))}"
-    return container.status.capitalize()
+def number(text: str | None) -> int | None:
+    """How many at most; None for all: also -1, as Docker has it."""
+    if text in (None, "-1"):
+        return None
+    if not text.isdigit():
+        raise UsageError(f"-n {printable(text)[:80]!r}: it is a number")
+    return int(text)
