@@ -18,6 +18,7 @@ SHARED = {
     "minirun.__version__",
     "minirun.calls",
     "minirun.document",
+    "minirun.elf",
     "minirun.errors",
     "minirun.explain",
     "minirun.idmap",

@@ -7,7 +7,7 @@ import sys
 
 from minirun.engine import edits, exposure, files, paths
 from minirun.engine.pulling import pull_image
-from minirun.errors import Error, NotFound, printable
+from minirun.errors import Error, NotFound, UsageError, printable
 from minirun.image import bundle, user
 
 TYPE_CHECKING = False
@@ -45,8 +45,16 @@ def make_bundle(
         flatten([state.store.blob_path(layer["digest"]) for layer in image.layers], rootfs)
     settle_user(spec, image, rootfs, options)
     files.make_directory(rootfs, spec["process"]["cwd"])
+    edits.complete(spec, options, directory, _not_in_a_bundle)
     exposure.apply(spec, options["no"])
     bundle.write(spec, directory, indent=1)
+
+
+def _not_in_a_bundle(name: str) -> int:
+    raise UsageError(
+        f"container:{name}: a bundle does not know which process that will be",
+        hint="minirun run and minirun create can share namespaces",
+    )
 
 
 def find_image(state: State, name: str, options: Mapping[str, Any]) -> Image:
@@ -83,6 +91,8 @@ def settle_user(spec: Document, image: Image, rootfs: str, options: Mapping[str,
     asked = options.get("user")
     wish = bundle.string(bundle.settings(image.config), "User") if asked is None else asked
     found = user.resolve(wish, rootfs)
+    others = [user.group_id(rootfs, text) for text in options.get("group_add", ())]
+    found.groups = list(dict.fromkeys([*found.groups, *others]))
     spec["process"]["user"] = found.spec()
     if not any(variable.startswith("HOME=") for variable in spec["process"]["env"]):
         bundle.set_variable(spec, f"HOME={found.home}")

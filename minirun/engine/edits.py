@@ -19,7 +19,7 @@ from minirun.image import bundle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     Document = dict[str, Any]
@@ -35,6 +35,19 @@ def apply(spec: Document, options: Mapping[str, Any]) -> None:
             edit(spec, value)
     limits.apply(spec, options)
     powers.filter_calls(spec, options)
+
+
+def complete(
+    spec: Document, options: Mapping[str, Any], directory: str, lookup: Callable[[str], int]
+) -> None:
+    """What is known only when a container starts, in its bundle ``directory``, which ends with its
+    ID. ``lookup(name)`` is the process of another container, or raises what is to be said."""
+    sharing.share(spec, lookup)
+    limits.name_cgroup(spec, os.path.basename(directory))
+    if options.get("init"):
+        from minirun.engine import reaper
+
+        reaper.install(spec, directory)
 
 
 def tty(spec: Document, _: bool) -> None:

@@ -31,9 +31,9 @@ NO_DNS = "# this container has no network, so there is nobody to ask\n"
 def identify(spec: dict[str, Any], container: Container, options: Mapping[str, Any]) -> None:
     """Give the container its hostname, and the three files that go with it."""
     shares_network = options.get("network") == ("host",)
-    if not options.get("hostname"):
+    if not options.get("hostname") and "hostname" in spec:  # else the namespace is another's
         spec["hostname"] = os.uname().nodename if shares_network else container.id[:SHORT]
-    name = spec["hostname"]
+    name = spec.get("hostname") or os.uname().nodename
     if not any(variable.startswith("HOSTNAME=") for variable in spec["process"]["env"]):
         bundle.set_variable(spec, f"HOSTNAME={name}")
     contents = {

@@ -44,7 +44,7 @@ UNBUILT: dict[str, Reason] = {
          "--health-start-period", "--health-start-interval", "--no-healthcheck"),
         HEALTH,
     ),
-    **dict.fromkeys(("--group-add", "--init", "-l", "--label", "--label-file"), IMAGE),
+    **dict.fromkeys(("-l", "--label", "--label-file"), IMAGE),
 }  # fmt: skip
 # Options of Docker's and Podman's that will not come.
 NEVER: dict[str, Reason] = {

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from minirun.engine import bundling, exposure, files
+from minirun.engine import bundling, edits, exposure, files
 from minirun.engine.foreground import Signals, attend, shell_code
 from minirun.engine.oci import LOG, OWN, Runtime
 from minirun.engine.pulling import pull_image
@@ -146,6 +146,7 @@ def write_bundle(job: Run) -> None:
     bundling.settle_user(spec, job.image, job.rootfs, job.options)
     files.identify(spec, container, job.options)
     files.make_directory(job.rootfs, spec["process"]["cwd"])
+    edits.complete(spec, job.options, container.directory, job.state.process_of)
     exposure.apply(spec, job.options["no"])
     bundle.write(spec, container.directory)
 

@@ -111,6 +111,12 @@ class State:
         """The runtime that the container was made for."""
         return Runtime(str(container.record.get("runtime", OWN)), self.paths)
 
+    def process_of(self, name: str) -> int:
+        """The process id of a container that runs, for another that shares its namespaces."""
+        container = self.containers.find(name)
+        container.require_running(or_paused=True)
+        return int(container.state["pid"])
+
     def remove_container(self, name: str, *, force: bool = False) -> None:
         container = self.containers.find(name)
         if not self.containers.adopt(container):

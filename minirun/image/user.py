@@ -59,7 +59,7 @@ def resolve(text: str, root: str) -> User:
     else:
         raise _unknown("user", who, "/etc/passwd")
     if group:
-        return User(uid, _group(root, group), [], home or "/")
+        return User(uid, group_id(root, group), [], home or "/")
     return User(uid, gid, _memberships(root, name) if name else [], home or "/")
 
 
@@ -72,7 +72,8 @@ def _number(text: str) -> int | None:
     return int(text)
 
 
-def _group(root: str, text: str) -> int:
+def group_id(root: str, text: str) -> int:
+    """The group that ``text`` means there; a number need not be known."""
     number = _number(text)
     entry = _find(root, "/etc/group", text, number)
     if entry:

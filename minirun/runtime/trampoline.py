@@ -36,6 +36,7 @@ from __future__ import annotations
 import os
 from _struct import pack, unpack
 
+from minirun import elf
 from minirun.errors import StepError
 
 TYPE_CHECKING = False
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
     Argument = int | bytes | list["Argument"]
     Call = tuple[str | Argument, ...]
 
-BASE = 0x10000000
-HEADERS = 64 + 56
 ROW_SIZE, HIGHEST_RESULT = 7 * 8, 2**63 - 1
 ERROR_SIZE = 16
 
@@ -99,10 +98,10 @@ NAMES = ("accept4", "close", "prctl", "setgroups", "setresgid", "setresuid", "ca
          "seccomp", "execve", "fcntl", "clone", "setsid", "ioctl", "recvfrom", "sendto", "sendmsg",
          "openat", "write")
 MACHINES = {  # uname -m: (code, e_machine of ELF, the numbers of NAMES)
-    "x86_64": (X86_64, 62, (288, 3, 157, 116, 119, 117, 126, 317, 59, 72, 56, 112, 16, 45, 44, 46,
-                    257, 1)),
-    "aarch64": (AARCH64, 183, (242, 57, 167, 159, 149, 147, 91, 277, 221, 25, 220, 157, 29, 207,
-                        206, 211, 56, 64)),
+    "x86_64": (X86_64, elf.X86_64, (288, 3, 157, 116, 119, 117, 126, 317, 59, 72, 56, 112, 16, 45,
+                                    44, 46, 257, 1)),
+    "aarch64": (AARCH64, elf.AARCH64, (242, 57, 167, 159, 149, 147, 91, 277, 221, 25, 220, 157, 29,
+                                       207, 206, 211, 56, 64)),
 }
 # fmt: on
 
@@ -121,7 +120,7 @@ def machine() -> tuple[bytes, int, dict[str, int]]:
 def build(calls: Sequence[Call], error_fd: int) -> bytes:
     """The ELF file that makes ``calls``: tuples of a name (NAMES) and at most five arguments."""
     code, elf_machine, numbers = machine()
-    table_at = HEADERS + len(code) + 8
+    table_at = elf.HEADERS + len(code) + 8
     data = bytearray()
 
     def place(argument: Argument) -> int:
@@ -130,7 +129,7 @@ def build(calls: Sequence[Call], error_fd: int) -> bytes:
         if isinstance(argument, list):
             argument = pack(f"<{len(argument)}Q", *[place(item) for item in argument])
         data.extend(bytes(-len(data) % 8))
-        address = BASE + table_at + ROW_SIZE * len(calls) + len(data)
+        address = elf.BASE + table_at + ROW_SIZE * len(calls) + len(data)
         data.extend(argument)
         return address
 
@@ -140,15 +139,7 @@ def build(calls: Sequence[Call], error_fd: int) -> bytes:
         highest = 0 if name == "clone" else HIGHEST_RESULT
         table += pack("<7Q", *words, *[0] * (6 - len(words)), highest)
     body = code + pack("<Q", error_fd) + table + data
-    return _headers(elf_machine, HEADERS + len(body)) + body
-
-
-def _headers(elf_machine: int, size: int) -> bytes:
-    """elf(5): an executable for 64 bits, little endian, with one segment: the whole file."""
-    ident = b"\x7fELF" + bytes((2, 1, 1)) + bytes(9)
-    header = pack("<HHIQQQIHHHHHH", 2, elf_machine, 1, BASE + HEADERS, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    segment = pack("<IIQQQQQQ", 1, 5, 0, BASE, BASE, size, size, 0x10000)  # PT_LOAD, PF_R | PF_X
-    return ident + header + segment
+    return elf.executable(elf_machine, body)
 
 
 def report(message: bytes) -> tuple[str, int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from minirun.runtime import trampoline
+from tests import listing
 
 QEMU = "qemu-aarch64-static"
 
@@ -85,29 +86,6 @@ def test_on_aarch64(tmp_path: Path, monkeypatch):
 @pytest.mark.parametrize("machine", trampoline.MACHINES)
 def test_the_listing_is_what_the_assembler_says(tmp_path: Path, machine: str):
     """Each comment of the table, assembled, gives the bytes beside it."""
-    prefix = "" if machine == os.uname().machine else f"{machine}-linux-gnu-"
-    if not shutil.which(f"{prefix}as"):
-        pytest.skip(f"needs {prefix}as")
-    listing = Path(trampoline.__file__).read_text()
-    part = listing.partition("AARCH64 = ")[0 if machine == "x86_64" else 2]
-    lines = [".intel_syntax noprefix"] if machine == "x86_64" else []
-    for line in part.partition("NAMES = ")[0].splitlines():
-        code, hash_mark, comment = line.partition("#")
-        if hash_mark and code.strip().startswith(('"', "0x")) and len(code) < 30:
-            lines.append(_instruction(comment))
-    lines += [".balign 8", "error_fd: .quad 0", "table:"]
-    source = tmp_path / "listing.s"
-    source.write_text("\n".join(lines) + "\n")
-    assembled = tmp_path / "listing"
-    subprocess.run([f"{prefix}as", "-o", f"{assembled}.o", source], check=True)
-    subprocess.run([f"{prefix}objcopy", "-O", "binary", "-j", ".text", f"{assembled}.o", assembled],
-                   check=True)  # fmt: skip
+    after = [".balign 8", "error_fd: .quad 0", "table:"]
     code = trampoline.MACHINES[machine][0]
-    assert assembled.read_bytes()[: len(code)] == code
-
-
-def _instruction(comment: str) -> str:
-    """ " next:  mov  rax, [rbx]      the call's number" without the words behind it."""
-    label, colon, rest = comment.strip().rpartition(":")
-    instruction = rest.strip().split("   ")[0]
-    return f"{label}{colon} {instruction}"
+    assert listing.assemble(tmp_path, trampoline, machine, after)[: len(code)] == code
