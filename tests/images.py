@@ -6,6 +6,7 @@
     busybox         one gzip layer, 1 MB: every applet of busybox-static, root and a user in passwd
     debian          one gzip layer, about 60 MB: Debian's (or Ubuntu's) minbase by mmdebstrap
     debian-zstd     the same, compressed with zstd
+    services        Debian's minbase with redis-server and python3
     multi           an index: busybox for linux/amd64, linux/arm64/v8 and linux/arm/v7
     pause           catatonit -P, which only waits: what holds the namespaces of a Kubernetes pod
     layers30        30 layers: busybox, then 29 that add a file, replace one and delete one
@@ -84,12 +85,16 @@ def make(scratch: Path, entries: list["Entry"], *options: str) -> Path:
     return scratch / "layout"
 
 
-def build_debian(scratch: Path) -> None:
+def build_debian(scratch: Path, *packages: str) -> None:
     tar = scratch / "layer.tar"
-    run("mmdebstrap", "--variant=minbase", "--mode=root", suite(), tar,
-        env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000"})
+    run("mmdebstrap", "--variant=minbase", "--mode=root", *(f"--include={p}" for p in packages),
+        suite(), tar, env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000"})
     configure(new_image(scratch, "layout", tar), "--architecture", machine(),
               "--config.cmd", "/bin/bash")
+
+
+def build_services(scratch: Path) -> None:
+    build_debian(scratch, "redis-server", "python3", "procps")
 
 
 def build_debian_zstd(scratch: Path) -> None:
@@ -138,6 +143,7 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
     "busybox": build_busybox,
     "debian": build_debian,
     "debian-zstd": build_debian_zstd,
+    "services": build_services,
     "multi": build_multi,
     "pause": build_pause,
     "layers30": build_layers30,
