@@ -166,13 +166,13 @@ def describe(container: Container, words: Sequence[str], options: Mapping[str, A
     process: Document = spec["process"]
     process.update(args=list(words), terminal=False)
     for name, edit in edits.EDITS:
-        if name in EDITS and options[name]:
+        if name in EDITS and options.get(name):
             edit(spec, options[name])
-    if options["user"]:
-        become(process, options["user"], container.directory + "/rootfs")
-    if options["privileged"]:
+    if options.get("user"):
+        become(process, options["user"], container.path("rootfs"))
+    if options.get("privileged"):
         powers.set_capabilities(spec, powers.held_capabilities())
-    if options["tty"] and (size := console_size()):
+    if options.get("tty") and (size := console_size()):
         process["consoleSize"] = size
     return process
 
