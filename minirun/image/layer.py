@@ -28,7 +28,7 @@ import os
 import stat
 
 from minirun.errors import ImageError, LayerError, StoreError
-from minirun.image import inroot, tarstream, tree, whiteout
+from minirun.image import entries, inroot, tarstream, tree, whiteout
 from minirun.image.attributes import set_attributes
 from minirun.image.compression import Layer
 from minirun.image.filling import Filling
@@ -43,11 +43,6 @@ if TYPE_CHECKING:
 MAX_WARNINGS = 20
 MAX_COPIED = 1 << 30  # bytes; one entry of a few bytes can copy any file of a layer below
 LARGE = 16 << 20  # bytes of a file for which the free space is looked at beforehand
-_SPECIAL = {
-    tarstream.CHARACTER: stat.S_IFCHR,
-    tarstream.BLOCK_DEVICE: stat.S_IFBLK,
-    tarstream.FIFO: stat.S_IFIFO,
-}
 
 
 class Unpacked:
@@ -137,20 +132,14 @@ class _Unpacker:
             return
         parent, _, name = path.rpartition(b"/")
         self.at.enter(parent)
-        if member.kind == tarstream.FILE:
-            self._add_file(name, member, tar)
-        elif member.kind == tarstream.DIRECTORY:
-            self._add_directory(name, member)
-        elif member.kind == tarstream.SYMLINK:
-            self._add_symlink(name, member)
-        elif member.kind == tarstream.HARD_LINK:
+        if member.kind == tarstream.HARD_LINK:
             self._add_hard_link(name, member)
         elif member.kind == tarstream.CHARACTER and not (member.major or member.minor):
             self._hide(name)
         else:
-            self._add_special(name, member)
+            self._warn(member, entries.add(name, self.at.fd, member, self._data(member, tar)))
 
-    # --- entries, by their types ----------------------------------------------------------------
+    # --- entries that need to know where they are ------------------------------------------------
 
     def _add_root(self, member: Member) -> None:
         if member.kind != tarstream.DIRECTORY:
@@ -160,70 +149,14 @@ class _Unpacker:
         self.at.keep(member.mtime)
         self.result.names_root = True
 
-    def _add_directory(self, name: bytes, member: Member) -> None:
-        try:
-            os.mkdir(name, 0o700, dir_fd=self.at.fd)
-        except FileExistsError:
-            if not tree.is_directory(tree.lstat(name, self.at.fd)):
-                tree.remove(name, self.at.fd)
-                os.mkdir(name, 0o700, dir_fd=self.at.fd)
-        fd = tree.open_directory(name, self.at.fd)
-        try:
-            self._warn(member, set_attributes(fd, member))
-        finally:
-            os.close(fd)
-
-    def _add_file(self, name: bytes, member: Member, tar: Tar) -> None:
+    def _data(self, member: Member, tar: Tar) -> Iterable[memoryview]:
+        if member.kind != tarstream.FILE:
+            return ()
         if member.stored > LARGE:
             free = os.fstatvfs(self.at.fd)
             if member.stored > free.f_bavail * free.f_frsize:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        fd = self._new_file(name)
-        try:
-            for offset, size in member.pieces or ((0, member.stored),):
-                if offset:
-                    os.lseek(fd, offset, os.SEEK_SET)
-                for piece in tar.data(size):
-                    _write(fd, piece)
-            if member.pieces is not None:
-                os.ftruncate(fd, member.size)  # there may be a hole at the end
-            self._warn(member, set_attributes(fd, member))
-        finally:
-            os.close(fd)
-
-    def _new_file(self, name: bytes) -> int:
-        try:
-            return os.open(name, tree.NEW_FILE, 0o600, dir_fd=self.at.fd)
-        except FileExistsError:
-            tree.remove(name, self.at.fd)
-            return os.open(name, tree.NEW_FILE, 0o600, dir_fd=self.at.fd)
-
-    def _add_symlink(self, name: bytes, member: Member) -> None:
-        try:
-            os.symlink(member.linkname, name, dir_fd=self.at.fd)
-        except FileExistsError:
-            tree.remove(name, self.at.fd)
-            os.symlink(member.linkname, name, dir_fd=self.at.fd)
-        self._set_unopened(name, member)
-
-    def _add_special(self, name: bytes, member: Member) -> None:
-        tree.remove(name, self.at.fd)
-        device = os.makedev(member.major, member.minor)
-        try:
-            os.mknod(name, _SPECIAL[member.kind] | 0o600, device, dir_fd=self.at.fd)
-        except PermissionError:
-            if not whiteout.in_user_namespace():
-                raise
-            self._warn(member, ["a device, which nobody can make in a user namespace: left out"])
-            return
-        self._set_unopened(name, member)
-
-    def _set_unopened(self, name: bytes, member: Member) -> None:
-        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=self.at.fd)
-        try:
-            self._warn(member, set_attributes(tree.handle(fd), member))
-        finally:
-            os.close(fd)
+        return tar.data(member.stored)
 
     def _add_hard_link(self, name: bytes, member: Member) -> None:
         """The entry it links to has said all else there is to say."""
@@ -291,11 +224,6 @@ class _Unpacker:
         for warning in warnings:
             if len(self.result.warnings) < MAX_WARNINGS:
                 self.result.warnings.append(f"{shown(member.name)}: {warning}")
-
-
-def _write(fd: int, piece: memoryview) -> None:
-    while piece:
-        piece = piece[os.write(fd, piece) :]
 
 
 def _same_file(one: os.stat_result, other: os.stat_result | None) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from minirun import linux
 from minirun.errors import ImageError, LayerError, StoreError
-from minirun.image import flatten, layer
+from minirun.image import entries, flatten
 from tests.image import hostile
 from tests.image.hostile import directory, file, opaque, symlink, tar, whiteout
 from tests.image.trees import picture
@@ -196,7 +196,7 @@ def test_a_file_larger_than_the_disk_is_refused_before_it_is_written(
     """IM17: not after it has filled the disk."""
     resize(small, "size=20m")
     written_bytes: list[int] = []
-    monkeypatch.setattr(layer, "_write", lambda fd, piece: written_bytes.append(len(piece)))
+    monkeypatch.setattr(entries, "_write", lambda fd, piece: written_bytes.append(len(piece)))
     path = written(tmp_path / "l", tar(file("big", bytes(30 << 20))))
     with pytest.raises(StoreError, match="no space left to unpack its 31457280 bytes"):
         flatten.flatten([path], str(small / "root"))
