@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from minirun.engine import edits, exposure, files, paths
+from minirun.engine import edits, exposure, files, mounts, paths
 from minirun.engine.pulling import pull_image
 from minirun.errors import Error, NotFound, UsageError, printable
 from minirun.image import bundle, user
@@ -40,6 +40,7 @@ def make_bundle(
             raise Error(f"{path} is there already", hint="choose a new directory")
     image = find_image(state, name, options)
     spec = make_config(image, arguments, options)
+    mounts.add_to_bundle(spec, options)
     os.makedirs(directory, exist_ok=True)
     with state.store.hold():
         flatten([state.store.blob_path(layer["digest"]) for layer in image.layers], rootfs)

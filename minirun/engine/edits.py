@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 
 from minirun.engine import devices, limits, powers, sharing, values, variables
-from minirun.errors import NotFound, UsageError, printable
+from minirun.errors import UsageError, printable
 from minirun.image import bundle
 
 TYPE_CHECKING = False
@@ -111,28 +111,6 @@ def shm_size(spec: Document, text: str) -> None:
             mount["options"] = [*others, f"size={size}"]
 
 
-def volume(spec: Document, texts: Sequence[str]) -> None:
-    """Bind mounts, outer directories before those inside them."""
-    added = [bind(*values.volume(text)) for text in texts]
-    places = {mount["destination"] for mount in added}
-    if len(places) < len(added):
-        raise UsageError("-v: two volumes have the same place in the container")
-    kept = [mount for mount in spec["mounts"] if mount["destination"] not in places]
-    added.sort(key=lambda mount: mount["destination"].count("/"))
-    spec["mounts"] = [*kept, *added]
-
-
-def bind(source: str, destination: str, options: list[str]) -> Document:
-    path = os.path.abspath(os.path.expanduser(source))
-    if not os.path.exists(path):
-        # Docker would make a directory, owned by root, wherever a typing error points to.
-        raise NotFound(f"-v {printable(source)}: no such file", hint=f"mkdir -p {path}")
-    place = bundle.absolute(destination)
-    if place == "/":
-        raise UsageError("-v: a volume cannot replace the container's root")
-    return {"destination": place, "type": "bind", "source": path, "options": options}
-
-
 EDITS = (
     ("tty", tty),
     ("workdir", workdir),
@@ -160,5 +138,4 @@ EDITS = (
     ("ulimit", limits.ulimit),
     ("oom_score_adj", limits.oom_score_adj),
     ("cgroup_parent", limits.cgroup_parent),
-    ("volume", volume),
 )

@@ -13,10 +13,6 @@ NETWORK = (
     "there is no bridge network so far, so there are no ports and no names of containers",
     "--network host shares the network of this machine",
 )
-VOLUME = (
-    "only directories and files of the host can be mounted so far",
-    "-v /DIRECTORY/OF/THE/HOST:/PLACE/IN/THE/CONTAINER",
-)
 LOG = ("there are no logs to configure: the output goes to your terminal", "redirect it: > FILE")
 HEALTH = ("nobody would watch over the health of a foreground container", None)
 IMAGE = ("not there yet", None)
@@ -37,7 +33,6 @@ UNBUILT: dict[str, Reason] = {
          "--net-alias", "--mac-address", "--link-local-ip"),
         NETWORK,
     ),
-    **dict.fromkeys(("--mount", "--volumes-from", "--tmpfs", "--volume-driver"), VOLUME),
     **dict.fromkeys(("--log-driver", "--log-opt"), LOG),
     **dict.fromkeys(
         ("--health-cmd", "--health-interval", "--health-timeout", "--health-retries",

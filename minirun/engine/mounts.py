@@ -60,6 +60,19 @@ def apply(
     return mounts
 
 
+def add_to_bundle(spec: Document, options: Options) -> None:
+    """What of the flags makes sense for a bundle, around which there is no engine."""
+    mounts = plan(options, (), ())
+    for mount in mounts:
+        if mount["type"] == "volume":
+            raise UsageError(
+                f"{printable(mount['destination'])}: a bundle has no volumes",
+                hint="name a directory of the host: -v /DIRECTORY:/PLACE",
+            )
+    check(mounts)
+    add(spec, mounts)
+
+
 def plan(options: Options, borrowed: Iterable[Mount], of_image: Iterable[Mount]) -> list[Mount]:
     """All mounts of a container, outer directories before those inside them."""
     mountflags.check_driver(options.get("volume_driver") or "local")

@@ -165,36 +165,5 @@ def pair(text: str, flag: str) -> tuple[str, str]:
     return name, value
 
 
-PROPAGATION = {"shared", "slave", "private", "rshared", "rslave", "rprivate"}
-# Without effect here: hints for Docker Desktop, and SELinux labels where there is no SELinux.
-IGNORED = {"rw", "z", "Z", "cached", "delegated", "consistent", "nocopy", "rbind"}
-
-
-def volume(text: str) -> tuple[str, str, list[str]]:
-    """``-v SOURCE:DESTINATION[:OPTIONS]`` as source, destination and mount options.
-
-    >>> volume("/srv/www:/www:ro")
-    ('/srv/www', '/www', ['rbind', 'rprivate', 'ro'])
-    """
-    source, _, rest = text.partition(":")
-    destination, _, words = rest.partition(":")
-    if not destination and source.startswith("/"):
-        raise UsageError(f"-v {text}: anonymous volumes are not there yet", hint=VOLUME_HINT)
-    if not source.startswith(("/", ".", "~")):
-        raise UsageError(f"-v {text}: named volumes are not there yet", hint=VOLUME_HINT)
-    if not destination.startswith("/") or "\0" in text:
-        raise UsageError(f"-v {_shown(text)}: the place in the container must begin with '/'")
-    options = ["rbind"]
-    asked = [word for word in words.split(",") if word]
-    unknown = [word for word in asked if word not in PROPAGATION | IGNORED | {"ro"}]
-    if unknown or len(PROPAGATION.intersection(asked)) > 1 or {"ro", "rw"}.issubset(asked):
-        raise UsageError(f"-v {_shown(text)}: these options make no sense", hint=VOLUME_HINT)
-    options += PROPAGATION.intersection(asked) or ["rprivate"]
-    return source, destination, options + (["ro"] if "ro" in asked else [])
-
-
-VOLUME_HINT = "-v /DIRECTORY/OF/THE/HOST:/PLACE/IN/THE/CONTAINER[:ro]"
-
-
 def _shown(text: str) -> str:
     return repr(printable(text)[:80])

@@ -4,7 +4,7 @@ import pytest
 
 from minirun import defaults
 from minirun.engine import edits, powers
-from minirun.errors import NotFound, UsageError
+from minirun.errors import UsageError
 
 
 @pytest.fixture
@@ -39,7 +39,6 @@ def difference(old, new, path=""):
         ({"read_only": True}, {"root.readonly"}),
         ({"network": ("none",)}, set()),
         ({"network": ("host",)}, {"linux.namespaces"}),
-        ({"volume": ("/tmp:/x",)}, {"mounts"}),
         ({"security_opt": ("no-new-privileges",)}, {"process.noNewPrivileges"}),
         ({"security_opt": ("seccomp=unconfined",)}, {"linux.seccomp"}),
         ({"security_opt": ("apparmor=unconfined", "label=disable")}, set()),
@@ -108,23 +107,6 @@ def test_env_without_a_value_is_ours_if_there_is_one(monkeypatch):
     env = applied(env=("MINE", "NOT_THERE_AT_ALL", "B="))["process"]["env"]
     assert "MINE=value" in env and "B=" in env
     assert not any(variable.startswith("NOT_THERE") for variable in env)
-
-
-def test_volumes_outer_first_and_one_for_each_place(tmp_path):
-    texts = (f"{tmp_path}:/a/b/c", f"{tmp_path}:/a", f"{tmp_path}:/dev/shm")
-    mounts = applied(volume=texts)["mounts"]
-    assert [mount["destination"] for mount in mounts][-3:] == ["/a", "/dev/shm", "/a/b/c"]
-    assert sum(mount["destination"] == "/dev/shm" for mount in mounts) == 1
-    for twice in (("/tmp:/x", "/etc:/x/"), ("/tmp:/",), ("/tmp:/x/..",)):
-        with pytest.raises(UsageError):
-            applied(volume=twice)
-
-
-def test_a_missing_source_is_an_error_and_not_a_new_directory(tmp_path):
-    with pytest.raises(NotFound) as caught:
-        applied(volume=(f"{tmp_path}/typing-error:/x",))
-    assert "mkdir" in caught.value.hint
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("text", ["", "nope", "seccomp", "seccomp=", "no-new-privileges=maybe"])

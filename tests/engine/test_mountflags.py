@@ -6,8 +6,8 @@ import os
 import pytest
 
 from minirun.engine import mountflags
-from minirun.engine.mounts import add, entry, plan
-from minirun.errors import ImageError, UsageError
+from minirun.engine.mounts import add, add_to_bundle, check, entry, plan
+from minirun.errors import ImageError, NotFound, UsageError
 
 BIND = ["rbind", "rprivate"]
 
@@ -145,3 +145,19 @@ def test_mounts_replace_those_of_every_container():
     shared = spec()
     add(shared, [mountflags.volume("/x:/x:rslave"), mountflags.volume("/y:/y:shared")])
     assert shared["linux"]["rootfsPropagation"] == "rshared"
+
+
+def test_a_missing_source_is_an_error_and_not_a_new_directory(tmp_path):
+    with pytest.raises(NotFound) as caught:
+        check([mountflags.volume(f"{tmp_path}/typing-error:/x")])
+    assert "mkdir" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_has_directories_of_the_host_and_no_volumes(tmp_path):
+    spec = {"linux": {}, "mounts": []}
+    add_to_bundle(spec, {"volume": (f"{tmp_path}:/a",), "tmpfs": ("/t",)})
+    assert [mount["type"] for mount in spec["mounts"]] == ["bind", "tmpfs"]
+    for text in ("data:/a", "/a"):
+        with pytest.raises(UsageError, match="a bundle has no volumes"):
+            add_to_bundle(spec, {"volume": (text,)})

@@ -122,35 +122,3 @@ def test_hostnames(text):
 def test_what_is_no_hostname(text):
     with pytest.raises(UsageError):
         values.hostname(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        ("/a:/b", ("/a", "/b", ["rbind", "rprivate"])),
-        ("./a:/b:ro", ("./a", "/b", ["rbind", "rprivate", "ro"])),
-        ("/a:/b:rw,rslave", ("/a", "/b", ["rbind", "rslave"])),
-        ("/a:/b:Z,cached", ("/a", "/b", ["rbind", "rprivate"])),
-    ],
-)
-def test_volumes(text, parts):
-    assert values.volume(text) == parts
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "/a",
-        "data:/b",
-        "/a:b",
-        "/a:/b:rx",
-        "/a:/b:ro,rw",
-        "/a:/b:shared,slave",
-        "/a:/b\0",
-        ":/b",
-        "",
-    ],
-)
-def test_what_is_no_volume(text):
-    with pytest.raises(UsageError):
-        values.volume(text)
