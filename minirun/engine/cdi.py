@@ -1,6 +1,6 @@
 """Container Device Interface: devices that are more than a node in /dev, GPUs above all.
 
-Who makes a device writes down, in a JSON file in /etc/cdi or /var/run/cdi, what a container must be
+Who makes a device writes down, in a file in /etc/cdi or /var/run/cdi, what a container must be
 given to use it: nodes, mounts of libraries, variables, hooks. A device is then named
 ``VENDOR/CLASS=NAME``, such as ``nvidia.com/gpu=0``, and using it is an edit of config.json like all
 other flags. The files are the machine's owner's, and as trusted as its programs: hooks run as root.
@@ -12,6 +12,7 @@ Interface: is_name, apply, gpus.
 
 from __future__ import annotations
 
+import json
 import os
 
 from minirun.engine import devices
@@ -32,6 +33,7 @@ LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456
 EDITS = {
     "env", "deviceNodes", "mounts", "hooks", "additionalGids", "netDevices", "intelRdt",
 }  # fmt: skip
+NODE = ("type", "major", "minor", "fileMode", "uid", "gid")
 HOOKS = {"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"}
 
 
@@ -102,20 +104,16 @@ def _files(directories: Iterable[str]) -> Iterator[str]:
 
 
 def _read(path: str) -> Document:
-    """A file's document, if it is of a version that we know: a newer one may mean more."""
-    import json
+    """The document in a file, if it is of a version that we know: a newer one may mean more."""
+    from minirun.engine import yaml
 
     with open(path, encoding="utf-8") as file:
         text = file.read(LARGEST)
     try:
-        document = json.loads(text)
-    except ValueError:
-        raise Error(
-            f"{path}: not JSON",
-            hint="minirun reads no YAML: nvidia-ctk cdi generate --format=json …"
-            if path.endswith(".yaml")
-            else None,
-        ) from None
+        document = yaml.loads(text) if path.endswith(".yaml") else json.loads(text)
+    except ValueError as error:
+        hint = "nvidia-ctk cdi generate --format=json --output=/etc/cdi/nvidia.json"
+        raise Error(f"{path}: cannot be understood: {error}", hint=hint) from None
     version = document.get("cdiVersion") if isinstance(document, dict) else None
     numbers = version.split(".")[:2] if isinstance(version, str) else []
     if len(numbers) < 2 or not all(n.isdecimal() for n in numbers):
@@ -150,18 +148,12 @@ def edit(spec: Document, edits: Document, name: str) -> None:
 
 
 def _node(spec: Document, node: Document) -> None:
-    """A device node; what the file leaves out is that of the host's. A "p" is a named pipe."""
-    place = node["path"]
-    found = devices.describe(node.get("hostPath") or place) or {}
-    if not found and not {"type", "major", "minor"} <= set(node):
-        raise NotFound(f"CDI: no such device: {printable(node.get('hostPath') or place)}")
-    described = {**found, **{key: node[key] for key in found if key in node}, "path": place}
-    if not found:
-        described |= {key: node[key] for key in ("type", "major", "minor")}
-    for key in ("fileMode", "uid", "gid"):
-        if key in node:
-            described[key] = node[key]
-    devices.add(spec, described, node.get("permissions") or "rwm")
+    """A device node; what the file leaves out is as it is on the host."""
+    path = node.get("hostPath") or node["path"]
+    found = {**(devices.describe(path) or {}), **{key: node[key] for key in NODE if key in node}}
+    if "major" not in found:
+        raise NotFound(f"CDI: no such device: {printable(path)}")
+    devices.add(spec, {**found, "path": node["path"]}, node.get("permissions") or "rwm")
 
 
 def _mount(spec: Document, mount: Document) -> None:
