@@ -59,8 +59,12 @@ def apply(spec: Document, names: Sequence[str], directories: Sequence[str] = DIR
 
     What a file says for all of its devices is done once, however many of them are asked for.
     """
-    if not names:
-        return
+    for name in names:
+        if not is_name(name):
+            raise UsageError(
+                f"{printable(name)[:80]!r} is no device",
+                hint="/dev/NAME, or a CDI device: vendor.com/class=name",
+            )
     known = load(directories)
     seen: list[Document] = []
     for name in names:

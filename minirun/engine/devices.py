@@ -27,15 +27,14 @@ OTHERS = {"pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts"}
 
 def device(spec: Document, texts: Sequence[str]) -> None:
     """Each is a device of the host, a directory of them, or the name of a CDI device."""
-    from minirun.engine import cdi
+    names = [text for text in texts if not text.startswith("/")]
+    for host, place, access in (values.device(text) for text in texts if text not in names):
+        for found in described(host, place):
+            add(spec, found, access)
+    if names:
+        from minirun.engine import cdi
 
-    names = [text for text in texts if cdi.is_name(text)]
-    for text in texts:
-        if text not in names:
-            host, place, access = values.device(text)
-            for found in described(host, place):
-                add(spec, found, access)
-    cdi.apply(spec, names)
+        cdi.apply(spec, names)
 
 
 def described(host: str, place: str) -> list[Document]:

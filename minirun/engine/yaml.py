@@ -13,7 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-CONSTANTS = {"": None, "~": None, "null": None, "true": True, "false": False, "[]": [], "{}": {}}
+CONSTANTS: dict[str, Any] = {
+    "": None, "~": None, "null": None, "true": True, "false": False, "[]": [], "{}": {},
+}  # fmt: skip
 INDICATORS = tuple("&*!|>@`%[]{},?#'\"")  # a plain scalar begins with none of them
 DEEPEST = 50
 

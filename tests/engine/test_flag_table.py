@@ -1,0 +1,133 @@
+"""Every flag that docker's and podman's users type works, or is refused with one line of reason.
+
+The table is from counting 11,081 command lines of docker, podman and nerdctl in 27 repositories of
+documentation and lessons; `run` alone has 3,391 of them. A flag is never ignored.
+"""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from minirun.engine import flags, group, later, options
+from minirun.engine.command import TableCommand
+from minirun.errors import UsageError
+
+# The flags that 97.6 % of the lines of `run` do with, by how often they are used; and --gpus.
+STAGES = (
+    "-d -v -i -t -p -e --name --rm",
+    "--network",
+    "-w -h -u --entrypoint --env-file --privileged --restart",
+    "--cap-add --cap-drop --device --security-opt -m --mount --shm-size",
+    "--link",
+    "--ip --volumes-from -P --tmpfs --ulimit --log-driver",
+    "--dns-search --group-add -c --cpuset-cpus --cpus",
+    "--init --read-only --platform -l --pid --pids-limit --log-opt --runtime --memory-swap --dns",
+    "--gpus",
+)
+WANTED = [flag for stage in STAGES for flag in stage.split()]
+PULLED_FORWARD = (  # rare in tutorials, central in lessons
+    "--userns --ipc --uts --cgroupns --pull --quiet --cidfile --sysctl --add-host"
+).split()
+OTHER_SPELLINGS = "--net --cpu-shares --label --hostname --publish --detach --volume".split()
+
+# command: the flags of its lines, and of its manual page where lessons use it
+COMMANDS = {
+    "exec": "-i -t -u -w --privileged -d -e --env-file --detach-keys",
+    "ps": "-a -q -f --filter -l --format --no-trunc -s -n",
+    "logs": "-f --tail -n --details -t --since --until",
+    "images": "-f --filter --format --digests -q -a --no-trunc --tree",
+    "inspect": "-f --format --type -s",
+    "pull": "--platform -a -q",
+    "rm": "-f -v -l",
+    "rmi": "-f --no-prune",
+    "stop": "-t --timeout --time -s",
+    "restart": "-t --time -s",
+    "kill": "-s --signal",
+    "commit": "-m -a -c -p --pause",
+    "export": "-o",
+    "import": "-c -m --platform",
+    "stats": "--format --no-stream -a --no-trunc",
+    "top": "",
+    "diff": "",
+    "port": "",
+    "wait": "",
+    "tag": "",
+    "rename": "",
+    "cp": "-a -L -q",
+    "update": "-m --memory-swap --cpus -c --pids-limit --restart --cpuset-cpus",
+    "events": "--since --until -f --format",
+    "history": "-q --no-trunc --format -H",
+    "build": "-t --no-cache --pull -f",
+    "push": "-a -q",
+    "login": "-u -p --password-stdin",
+    "save": "-o",
+    "load": "-i -q",
+}
+SUBCOMMANDS = {
+    "network create": "-d --subnet -o --gateway --internal --ip-range --label --ipv6 --attachable "
+                      "--aux-address --disable-dns",
+    "network ls": "-q -f --format --no-trunc",
+    "network rm": "-f",
+    "network prune": "-f --filter",
+    "network inspect": "-f",
+    "network connect": "--alias --ip --ip6 --link",
+    "network disconnect": "-f",
+    "volume create": "--name -d -o --label",
+    "volume ls": "-q -f --format",
+    "volume rm": "-f",
+    "volume inspect": "-f",
+    "volume prune": "-a -f --filter",
+    "system prune": "-a -f --volumes --filter",
+    "system df": "-v --format",
+    "image prune": "-a -f --filter",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("flag", [*WANTED, *PULLED_FORWARD, *OTHER_SPELLINGS])
+def test_what_is_wanted_of_run_is_there(flag):
+    names = {name for row in (*options.RUN, *options.CONTAINER) for name in row.names}
+    assert flag in names
+    assert later.flag("run", flag) is None
+
+
+def names_of(command: str) -> set[str]:
+    """The options that a command has."""
+    found = group.cli
+    for word in command.split():
+        found = found.get_command(None, word)
+        assert found is not None, f"there is no minirun {command}"
+    if isinstance(found, TableCommand):
+        return {name for row in found.module.OPTIONS for name in row.names}
+    return {name for option in found.params for name in (*option.opts, *option.secondary_opts)}
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *SUBCOMMANDS])
+def test_flags_of_other_commands(command):
+    """Neither known nor refused with a reason: a user would only read "no such option"."""
+    if command.partition(" ")[0] in later.COMMANDS:
+        pytest.skip("there is no such command, and a reason")
+    texts = COMMANDS.get(command) or SUBCOMMANDS.get(command) or ""
+    refused = {flag for flag in texts.split() if later.flag(command, flag)}
+    assert set(texts.split()) - names_of(command) - refused == set()
+
+
+def docker_flags() -> list[str]:
+    """The flags in `docker run --help`, which needs no daemon."""
+    if not shutil.which("docker"):
+        return []
+    shown = subprocess.run(["docker", "run", "--help"], capture_output=True, text=True, check=False)
+    return re.findall(r"^ +(?:-\w, )?(--[\w-]+)", shown.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("flag", docker_flags() or [pytest.param("", marks=pytest.mark.skip)])
+def test_every_flag_of_docker_run(flag):
+    """It is in the table of ours, or there is a reason and no guess at another one's name."""
+    try:
+        flags.parse("run", (*options.RUN, *options.CONTAINER), ("IMAGE",), [flag])
+    except flags.HelpWanted:
+        pass
+    except UsageError as error:
+        assert not error.message.startswith("no such option"), flag
+        assert "\n" not in error.message
