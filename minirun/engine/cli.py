@@ -16,7 +16,7 @@ from minirun.errors import Error, from_os_error, printable, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 SHORT_WAY = {"run", "exec", "ps"}
 STANDARD = (0, 1, 2)
@@ -39,9 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def call(line: list[str]) -> int:
-    """The exit code of a command line; what a user can cause never ends in a traceback."""
+    """The exit code of a command line."""
+    return guard(lambda: dispatch(line), debug="--debug" in line)
+
+
+def guard(do: Callable[[], int | None], *, debug: bool = False) -> int:
+    """The exit code of what ``do`` does; what a user can cause never ends in a traceback."""
     try:
-        return dispatch(line)
+        return do() or 0
     except Error as error:
         return complain(error)
     except KeyboardInterrupt:
@@ -51,7 +56,7 @@ def call(line: list[str]) -> int:
     except OSError as error:
         return complain(from_os_error(error))
     except Exception as error:
-        if "--debug" in line:
+        if debug:
             import traceback
 
             traceback.print_exc()

@@ -105,6 +105,10 @@ class Container:
         self.state.update(changes)
         write(self.path(STATE), self.state)
 
+    def reload_state(self) -> None:
+        """What another owner has made of it meanwhile."""
+        self.state = read(self.path(STATE)) or self.state
+
     def lock_runtime(self) -> int:
         """A locked file for the runtime to inherit: as long as one of its processes lives, so
         does the lock. (A file and not the directory: through a directory that a runtime forgets

@@ -22,7 +22,6 @@ import time
 
 from minirun.engine import container as records
 from minirun.engine.container import (
-    CREATED,
     DAMAGED,
     EXITED,
     LOST,
@@ -109,6 +108,15 @@ class Containers:
         except FileNotFoundError:
             return None
 
+    def rename(self, container: Container, name: str) -> None:
+        """Give it another name; StateError if that is taken."""
+        check_name(name)
+        before = container.name
+        self._take_name(name, container.id)
+        container.save(name=name)
+        if self._holder(before) == container.id and before != name:
+            os.unlink(f"{self.paths.names}/{before}")
+
     def adopt(self, container: Container) -> bool:
         """Become the owner of a container that is at rest; False if somebody attends to it."""
         live = self._lock(container.id, os.O_CREAT)
@@ -173,7 +181,7 @@ class Containers:
             return None
         mark = f"{self.paths.live}/{ident}"
         live = os.path.exists(mark)  # asked first: it may end meanwhile
-        state = records.read(directory + "/state.json") or {"status": CREATED}
+        state = records.read(directory + "/state.json") or {}
         if DAMAGED in (record.get("status"), state.get("status")):
             record, state = {"id": ident, "name": "", **record}, {"status": DAMAGED}
         elif state.get("status") in UNDER_WAY and not live and not os.path.exists(mark):

@@ -23,6 +23,14 @@ SECTIONS = (
         "Containers",
         (
             ("run", "Run a command in a new container"),
+            ("create", "Make a container, to be started later"),
+            ("start", "Start containers that there are"),
+            ("stop", "Ask containers to end, and kill those that do not"),
+            ("restart", "Stop containers and start them again"),
+            ("kill", "Send a signal to containers"),
+            ("wait", "Wait until containers end"),
+            ("attach", "Connect to a running container"),
+            ("rename", "Give a container another name"),
             ("exec", "Run one more command in a running container"),
             ("pause", "Stop all processes of containers, until unpause"),
             ("unpause", "Let them go on"),
@@ -31,7 +39,7 @@ SECTIONS = (
             ("top", "Show the processes of a container"),
             ("stats", "Show what containers use"),
             ("events", "Tell what happens, as it happens"),
-            ("rm", "Remove containers that have ended"),
+            ("rm", "Remove containers"),
         ),
     ),
     (

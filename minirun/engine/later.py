@@ -5,10 +5,6 @@ Nothing is ignored: a script that asks for a restart policy must learn that it d
 
 from __future__ import annotations
 
-BACKGROUND = (
-    "containers run in the foreground so far",
-    "run it in another terminal, or put & behind the command",
-)
 NETWORK = (
     "there is no bridge network so far, so there are no ports and no names of containers",
     "--network host shares the network of this machine",
@@ -23,23 +19,16 @@ Reason = tuple[str, str | None]
 # Rows of options.py that nobody has built yet: who builds one takes it out here.
 UNBUILT: dict[str, Reason] = {
     **dict.fromkeys(
-        ("-d", "--detach", "--restart", "--detach-keys", "--sig-proxy", "-a", "--attach",
-         "--cidfile", "--pidfile", "--stop-signal", "--stop-timeout"),
-        BACKGROUND,
-    ),
-    **dict.fromkeys(
         ("-p", "--publish", "-P", "--publish-all", "--expose", "--link", "--ip", "--ip6", "--dns",
          "--dns-search", "--dns-option", "--dns-opt", "--add-host", "--network-alias",
          "--net-alias", "--mac-address", "--link-local-ip"),
         NETWORK,
     ),
-    **dict.fromkeys(("--log-driver", "--log-opt"), LOG),
     **dict.fromkeys(
         ("--health-cmd", "--health-interval", "--health-timeout", "--health-retries",
          "--health-start-period", "--health-start-interval", "--no-healthcheck"),
         HEALTH,
     ),
-    **dict.fromkeys(("-l", "--label", "--label-file"), IMAGE),
 }  # fmt: skip
 # Options of Docker's and Podman's that will not come.
 NEVER: dict[str, Reason] = {
@@ -64,16 +53,12 @@ FLAGS: dict[str, dict[str, Reason]] = {
     "pull": {"-a": IMAGE, "--all-tags": IMAGE},
 }
 COMMANDS: dict[str, Reason] = {
-    **dict.fromkeys(
-        ("create", "start", "stop", "restart", "kill", "wait", "attach", "logs", "rename",
-         "port"),
-        BACKGROUND,
-    ),
+    "logs": LOG,
     **dict.fromkeys(("build", "buildx"), ("Dockerfiles cannot be built so far",
                     "minirun run, and minirun commit what it has changed")),
     **dict.fromkeys(("push", "login", "logout", "search", "save", "load", "cp"),
                     ("not there yet", "skopeo copy oci:STORE:NAME … reads the store")),
-    "network": NETWORK,
+    **dict.fromkeys(("network", "port"), NETWORK),
     **dict.fromkeys(("swarm", "service", "stack", "node", "secret", "config"), SWARM),
     **dict.fromkeys(("compose", "pod", "kube"), ("minirun runs one container at a time", None)),
 }  # fmt: skip

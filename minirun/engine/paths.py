@@ -37,7 +37,7 @@ class Paths:
     def __init__(self, root: str | None = None) -> None:
         if root is not None and not root:
             raise UsageError("--root: the name of the directory is empty")
-        base = os.path.abspath(root) if root else None
+        self.base = base = os.path.abspath(root) if root else None
         self.lib, self.run = (f"{base}/lib", f"{base}/run") if base else homes()
         self.images = self.lib + "/images"
         self.layers = self.lib + "/layers"

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import sys
 
-from minirun.engine.containers import KILLED, Containers, wait_for_runtime, wait_until
+from minirun.engine.containers import Containers
 from minirun.engine.oci import OWN, Runtime
 from minirun.engine.paths import Paths
-from minirun.errors import NotFound, StateError
+from minirun.errors import NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,40 +73,6 @@ class State:
                 fetch.unpack(self.store, self.snapshots, image.manifest, image.config)
         return self.snapshots.lowers(image.config)
 
-    def remove_image(self, name: str, *, force: bool = False) -> list[str]:
-        """Take away a name, and with the last one the image; what happened, in Docker's words."""
-        image = self.image(name)
-        users = [c for c in self.containers.all() if c.record.get("imageId") == image.id]
-        if users and not force:
-            raise StateError(
-                f"{name}: container {users[0].id[:12]} uses the image", hint="minirun rm, or rmi -f"
-            )
-        events = self.store.remove(name, force=force)
-        if guard := self.store.sweeping_if_idle():  # else the next rmi or prune does it
-            with guard:
-                self._prune_layers()
-        return events
-
-    def prune_images(self, *, everything: bool) -> tuple[list[str], int]:
-        """Remove images without a name, with ``everything`` all that no container uses; events, and
-        how many bytes of blobs that freed."""
-        events: list[str] = []
-        if everything:
-            used = {c.record.get("imageId") for c in self.containers.all()}
-            for image in self.store.images():
-                if image.id not in used and image.name:
-                    events += self.store.remove(image.name)
-        pruned, freed = self.store.prune()
-        with self.store.sweeping():
-            self._prune_layers()
-        return events + pruned, freed
-
-    def _prune_layers(self) -> None:
-        """Remove the unpacked layers that no image and no container needs."""
-        keep = [image.diff_ids for image in self.store.images()]
-        keep += [c.record["diffIds"] for c in self.containers.all() if "diffIds" in c.record]
-        self.snapshots.prune(keep)
-
     def runtime(self, container: Container) -> Runtime:
         """The runtime that the container was made for."""
         return Runtime(str(container.record.get("runtime", OWN)), self.paths)
@@ -117,39 +83,11 @@ class State:
         container.require_running(or_paused=True)
         return int(container.state["pid"])
 
-    def remove_container(self, name: str, *, force: bool = False) -> None:
-        container = self.containers.find(name)
-        if not self.containers.adopt(container):
-            if not force:
-                hint = f"minirun rm -f {name} kills and removes it"
-                raise StateError(f"container {name} is running", hint=hint)
-            self.stop_other(container)
-        self.containers.remove(container)
-
-    def stop_other(self, container: Container) -> None:
-        """Kill a container that another process owns, and take it over once that has let go."""
-        runtime = self.runtime(container)
-        wait_for_runtime(container.directory, lambda: runtime.delete(container.id))
-        wait_until(lambda: self.containers.adopt(container), f"container {container.id[:12]}")
-
     def settle(self, container: Container) -> None:
         """Clean up after the dead owner of a container, which this process owns now."""
-        if os.path.isdir(container.directory):
-            runtime = self.runtime(container)
-            wait_for_runtime(container.directory, lambda: runtime.delete(container.id))
-        self.finish(container, KILLED)
+        from minirun.engine import finish
 
-    def finish(self, container: Container, code: int) -> None:
-        """The end of a container that nothing runs in any more: unmount it; keep its record, or
-        with --rm nothing at all."""
-        self.snapshots.unmount(container.directory)
-        if container.record.get("autoRemove"):
-            self.containers.remove(container)
-        else:
-            import time
-
-            container.save_state(status="exited", pid=0, exitCode=code, finished=time.time())
-            self.containers.release(container)
+        finish.settle(self, container)
 
 
 def open_state(root: str | None) -> State:

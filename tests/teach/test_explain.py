@@ -7,17 +7,17 @@ import sys
 import pytest
 
 from minirun import explain, linux
-from minirun.engine import run as engine_run
+from minirun.engine import launch
 from minirun.image import transfer
 from minirun.teach.explain import Narrator
 
 STEPS = [
-    engine_run.find_image,
-    engine_run.claim,
-    engine_run.mount_layers,
-    engine_run.write_bundle,
-    engine_run.start,
-    engine_run.clean_up,
+    launch.find_image,
+    launch.claim,
+    launch.mount_layers,
+    launch.write_bundle,
+    launch.start,
+    launch.clean_up,
 ]
 
 

@@ -22,17 +22,16 @@ def main(root: str | None, words: Sequence[str]) -> int:
 
     \b
         minirun run --rm -it tiny sh            a shell, and no trace of it after
+        minirun run -d --name web IMAGE         in the background; see it by minirun logs -f web
         minirun run --rm -m 64m tiny COMMAND    at most 64 MiB of memory
         minirun run --rm --explain tiny true    see how a container is made
     """
     values, (image, *arguments) = flags.parse("run", OPTIONS, ARGUMENTS, words)
-    from minirun.engine.run import Run, run
+    from minirun.engine import launch, wishes
     from minirun.engine.state import open_state
     from minirun.teach.explain import Narrator
 
-    if values["interactive"] and values["tty"]:
-        from minirun.engine.terminal import check_interactive
-
-        check_interactive()
-    state = open_state(root)
-    return run(Run(state, image, arguments, values), Narrator(values["explain"]))
+    wishes.check(values)
+    job = launch.Launch(open_state(root), values, wishes.attachment(values))
+    job.image_name, job.arguments, job.explain = image, arguments, values["explain"]
+    return launch.run(job, Narrator(values["explain"]))

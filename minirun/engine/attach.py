@@ -1,0 +1,130 @@
+"""A command that is attached to a container: its output here, our input and our signals there.
+
+    monitor ──► messages ──► our standard output and standard error
+    keyboard, or what our standard input is ──► the container's terminal, or pipe (stdin.py)
+    signals ──► messages ──► monitor ──► the container
+
+``serve`` ends with the container, or with the keys that let go of it.
+"""
+
+from __future__ import annotations
+
+import select
+import sys
+from contextlib import ExitStack
+
+from minirun.engine import wire
+from minirun.engine.terminal import Detached, window_size, write_all
+from minirun.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Callable
+
+    from minirun.engine.foreground import Signals
+    from minirun.engine.stdin import Input
+
+SIGCHLD, SIGWINCH = 17, 28
+OUTPUTS = {wire.STDOUT: 1, wire.STDERR: 2}
+
+
+class Attachment:
+    """``streams`` says what is wanted, of "ioe". ``owns``: nobody else will read what we do not, so
+    that the container is to know when our reader is gone (SIGPIPE)."""
+
+    def __init__(
+        self,
+        streams: bytes,
+        *,
+        terminal: bool,
+        keys: bytes,
+        proxy: bool = True,
+        owns: bool = False,
+        when_started: Callable[[int], object] = lambda pid: None,
+    ) -> None:
+        self.streams, self.terminal, self.keys = streams, terminal, keys
+        self.proxy, self.owns, self.when_started = proxy, owns, when_started
+        self.detached = False
+        self.signals: Signals | None = None
+        self.input: Input | None = None
+        self._closed: set[bytes] = set()
+
+    def hold_signals(self) -> None:
+        """From now on they wait until there is a container to pass them on to."""
+        if self.proxy:
+            from minirun.engine.foreground import Signals
+
+            self.signals = Signals()
+
+    def size(self) -> dict[str, int] | None:
+        """That of our terminal, in characters, as config.json wants it."""
+        size = window_size()
+        if size is None:
+            return None
+        height, width = (int.from_bytes(size[at : at + 2], sys.byteorder) for at in (0, 2))
+        return {"height": height, "width": width}
+
+    def serve(self, monitor: socket) -> tuple[int, bool]:
+        """The exit code, and whether the container could not even be started."""
+        poller = select.poll()
+        poller.register(monitor, select.POLLIN)
+        started = False
+        with ExitStack() as stack:
+            while True:
+                try:
+                    for fd, events in poller.poll():
+                        if fd == monitor.fileno():
+                            kind, data, fds = wire.receive(monitor)
+                            if kind == wire.STARTED and not started:
+                                started = True
+                                self._begin(int(data), fds, monitor, poller, stack)
+                            elif kind in OUTPUTS:
+                                self._show(monitor, kind, data)
+                            elif kind in (wire.ENDED, wire.FAILED):
+                                return int(data.split()[0]), kind == wire.FAILED
+                            elif not kind:
+                                raise Error("the container's monitor has died")
+                        elif self.signals and fd == self.signals.fd:
+                            self._pass_on(monitor)
+                        elif self.input:
+                            self.input.serve(fd, events)
+                except Detached:
+                    self.detached = True
+                    return 0, False
+
+    def _begin(
+        self, pid: int, fds: list[int], monitor: socket, poller: select.poll, stack: ExitStack
+    ) -> None:
+        """It runs: from now on it can have our signals and our input."""
+        from minirun.engine.stdin import Input
+
+        if self.signals:
+            poller.register(self.signals.fd, select.POLLIN)
+        if fds:
+            self.input = Input(fds[0], poller, terminal=self.terminal, keys=self.keys)
+            stack.enter_context(self.input)
+        self.when_started(pid)
+
+    def _show(self, monitor: socket, stream: bytes, data: bytes) -> None:
+        if stream in self._closed:
+            return
+        try:
+            write_all(OUTPUTS[stream], data)
+        except BrokenPipeError:
+            if not self.owns:
+                raise
+            self._closed.add(stream)
+            wire.send(monitor, wire.CLOSE, stream)
+
+    def _pass_on(self, monitor: socket) -> None:
+        assert self.signals
+        for number in self.signals.read():
+            if number == SIGWINCH and self.terminal:
+                if self.input:
+                    self.input.resize()
+            elif number != SIGCHLD:
+                try:
+                    wire.send(monitor, wire.SIGNAL, b"%d" % number)
+                except ConnectionError:  # it has just ended: the message is on its way
+                    return

@@ -1,0 +1,119 @@
+"""Starting a container's monitor, and telling it what to do.
+
+The monitor is a fresh interpreter, and a session of its own: a ^C at our terminal is not for it. We
+fork, so that what must be set before its first instruction can be: that it is to adopt the
+container's process when the runtime has ended (``PR_SET_CHILD_SUBREAPER``, which lasts over an
+execve(2)), and that it has no file of ours but its end of our connection.
+
+Interface: start_monitor, send_plan, wait_until_started.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _signal import SIG_DFL, signal  # type: ignore[import-not-found]
+from _socket import socket, socketpair
+
+from minirun import linux
+from minirun.engine import exposure, helpers, wire, wishes
+from minirun.engine.loop import RESTORED
+from minirun.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minirun.engine.launch import Launch
+
+SIG_SETMASK = 2
+SOCKET = 3  # the descriptor at which the monitor looks for its end
+MOST_FILES = 1 << 20  # sysctl fs.nr_open
+
+
+def start_monitor() -> socket:
+    """Start one that waits for its plan; our end of the connection. It ends when we do before."""
+    ours, theirs = socketpair(*wire.KIND)
+    line = helpers.bare("monitor")
+    if os.fork():
+        theirs.close()
+        return ours
+    try:
+        become_monitor(theirs.fileno(), line)
+    finally:
+        os._exit(1)
+
+
+def become_monitor(connection: int, line: list[str]) -> None:
+    os.setsid()
+    os.chdir("/")
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    for number in RESTORED:
+        signal(number, SIG_DFL)
+    linux.sigprocmask(SIG_SETMASK, [])
+    null = os.open(os.devnull, os.O_RDWR)
+    for place, fd in enumerate((null, null, null, connection)):
+        os.dup2(fd, place)
+    os.closerange(SOCKET + 1, MOST_FILES)
+    os.execve(line[0], line, os.environ)
+
+
+def send_plan(job: Launch) -> None:
+    """Hand the container over: the plan, and with it the lock."""
+    import marshal  # both ends are the same interpreter, and it costs nothing
+
+    assert job.monitor
+    data = marshal.dumps(make_plan(job))
+    try:
+        wire.send(job.monitor, wire.PLAN, data, (job.container.live,))
+    except ConnectionError:
+        raise Error("the container's monitor could not be started") from None
+
+
+def make_plan(job: Launch) -> dict[str, Any]:
+    """What the monitor has to know, apart from the record and the state of the container."""
+    options, paths, container = job.options, job.state.paths, job.container
+    before = job.runtime.log_options()
+    if job.explain and job.runtime.is_own:
+        before.append("--explain=json" if job.explain == "json" else "--explain")
+    store = paths.base or ""
+    return {
+        "directory": container.directory,
+        "attach": paths.attach,  # the directory of the sockets
+        "streams": job.attachment.streams if job.attachment else wire.STDERR,
+        "runtime": [*job.runtime.command, "--root", paths.oci, *before],
+        "options": exposure.runtime_options(options.get("no", ())),
+        "terminal": bool(options.get("tty")),
+        "stdin": stdin(job),
+        "log": wishes.log(options),
+        "network": None,  # the command line of the helper that makes it
+        "again": helpers.command("again", store, container.id),
+        "finish": helpers.command("finish", store, container.id),
+        "health": 0,  # seconds until it is asked for the first time; 0: never
+        "check": helpers.command("health", store, container.id),
+    }
+
+
+def stdin(job: Launch) -> str:
+    """Whether the container has an input: "open" for ever, or "once", for who is attached now."""
+    if not job.options.get("interactive"):
+        return ""
+    return "once" if job.attachment and b"i" in job.attachment.streams else "open"
+
+
+def wait_until_started(monitor: socket) -> int:
+    """0 once the container runs; else the exit code, and what was said is on standard error."""
+    said = b""
+    while True:
+        kind, data, fds = wire.receive(monitor)
+        for fd in fds:
+            os.close(fd)
+        if kind == wire.STDERR:
+            said += data
+        elif kind == wire.STARTED:
+            return 0
+        elif kind == wire.FAILED:
+            sys.stderr.write(said.decode(errors="surrogateescape"))
+            return int(data)
+        elif not kind:
+            raise Error("the container's monitor has died")
