@@ -120,8 +120,10 @@ def shorten(text: str, full: bool) -> str:
 
 
 def networks(container: Container) -> list[str]:
-    """Names of the networks that it is on; also "host" and "none"."""
-    return list(container.record.get("networks") or ["none"])
+    """Names of the networks that it is on; also "host" and "none", which are none. One that shares
+    another container's has none of its own."""
+    mode = container.record.get("networkMode", "none")
+    return list(container.record.get("networks") or ([] if ":" in mode else [mode]))
 
 
 # --- ports --------------------------------------------------------------------------------------

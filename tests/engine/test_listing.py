@@ -97,19 +97,21 @@ def test_mounts_labels_networks():
     bind = {"type": "bind", "source": "/srv", "destination": "/www"}
     memory = {"type": "tmpfs", "source": "", "destination": "/tmp"}
     found = container(
-        mounts=[volume, bind, memory], labels={"b": "2", "a": "1"}, networks=["x", "y"]
+        mounts=[volume, bind, memory], labels={"b": "2", "a": "1"}, networks={"x": {}, "y": {}}
     )
     assert field("Mounts", found) == "a" * 14 + "…,/srv"
     assert field("Mounts", found, full=True) == "a" * 20 + ",/srv"
     assert field("LocalVolumes", found) == "1"
     assert field("Labels", found) == "a=1,b=2"
     assert field("Networks", found) == "x,y"
+    assert field("Networks", container(networks={}, networkMode="host")) == "host"
+    assert field("Networks", container(networks={}, networkMode="container:1")) == ""
     assert listing.fields(None)["Label"][1](found, "b") == "2"
 
 
 WEB = container(
     labels={"team": "os"},
-    networks=["front"],
+    networks={"front": {}},
     exposed=["80/tcp", "53/udp"],
     diffIds=["base", "mine"],
     mounts=[{"type": "volume", "name": "data", "destination": "/data"}],

@@ -18,7 +18,7 @@ def command(root: str | None, image: str, no_trunc: bool, quiet: bool) -> None:
     A step without a layer only changed the config (ENV, CMD, …). SIZE is the compressed layer's.
     """
     from minirun.engine import table
-    from minirun.engine.describe import history
+    from minirun.engine.describe.image import history
     from minirun.engine.state import open_state
 
     steps = history(open_state(root).image(image))
