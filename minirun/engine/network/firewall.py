@@ -11,7 +11,7 @@ What the rules say:
   that are published.
 - They reach the outside under this machine's address (masquerading), except on --internal networks.
 - Nobody outside reaches a container but by a published port.
-- This machine forwards packets for the containers' sake only: of the interfaces in ``opened`` it
+- This machine forwards packets for the containers' sake only: from the interfaces in ``opened`` it
   did not forward anything before we told it to, and what comes in there for others is dropped.
 - A container cannot reach what listens on this machine's 127.0.0.1, although packets from there
   are routed to it (route_localnet) for the sake of published ports.
@@ -87,7 +87,7 @@ def script(table: str, networks: Sequence[dict[str, Any]], ports: Iterable[Port]
     """The whole table for nft(8).
 
     A network has ``bridge``, ``subnets`` (texts) and ``internal``; a port is a published one with
-    ``address``, the container's own.
+    ``address``, the container's own; ``opened`` are names of sysctls (plant.open_ways).
     """  # fmt: skip
     bridges = _names(network["bridge"] for network in networks)
     return TABLE.format(
@@ -113,7 +113,12 @@ def masquerade(network: dict[str, Any]) -> list[str]:
 
 
 def forward(networks: Sequence[dict[str, Any]], bridges: str, opened: Sequence[str]) -> list[str]:
-    lines = [f"iifname {_names(opened)} oifname != {bridges} drop"] if opened else []
+    lines = []
+    for version in ("ipv4", "ipv6"):
+        ways = [name.split("/")[2] for name in opened if name.startswith(version)]
+        if ways:
+            opened_only = f"meta nfproto {version} iifname {_names(ways)}"
+            lines.append(f"{opened_only} oifname != {bridges} drop")
     lines.append(f"oifname {bridges} ct state established,related accept")
     lines += [f'iifname "{n["bridge"]}" oifname "{n["bridge"]}" accept' for n in networks]
     lines.append(f"oifname {bridges} ct status dnat accept")

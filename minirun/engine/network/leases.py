@@ -11,6 +11,8 @@ all of it is gone; so a crash in between leaves nothing that the next command do
     names                  under which the others on the network find it
     dns                    its --dns: whom the network's name server asks on its behalf
     ports                  the published ports, as they came to be (ports.hold)
+
+``opened`` are the sysctls that plant.py has set, so that this machine forwards packets.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ class Leases:
         self._lock = os.open(self.directory + "/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.all = read(self.path)
+        self.opened: list[str] = list((documents.read(self.path) or {}).get("opened") or ())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,18 +62,14 @@ class Leases:
         return [lease for lease in self.all if lease["network"] == ident]
 
     def add(self, *leases: Lease) -> None:
-        self._save([*self.all, *leases])
+        self.all += leases
+        self.save()
 
-    def remove(self, leases: list[Lease]) -> None:
-        if leases:
-            self._save([lease for lease in self.all if lease not in leases])
-
-    def _save(self, leases: list[Lease]) -> None:
-        self.all = leases
-        documents.write(self.path, {"leases": leases})
+    def save(self) -> None:
+        """On disk too: readers see the old ones or the new ones, whole."""
+        documents.write(self.path, {"leases": self.all, "opened": self.opened})
 
 
 def read(path: str) -> list[Lease]:
-    """The leases of a file that others may be replacing: the old ones or the new ones, whole."""
-    document = documents.read(path) or {}
-    return list(document.get("leases") or ())
+    """The leases of a file that others may be replacing."""
+    return list((documents.read(path) or {}).get("leases") or ())

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 HINT = "-p [[ADDRESS:]HOSTPORT:]PORT[/udp], for example -p 8080:80"
-LONGEST_RANGE = 65536
+MOST = 250  # sockets: so many files go to the monitor in one message. unix(7), SCM_MAX_FD
 
 
 def parse(text: str) -> list[Port]:
@@ -162,6 +162,9 @@ def hold(wanted: Iterable[Port], *, ipv6: bool) -> tuple[list[Port], Held]:
     """
     held = Held()
     found: list[Port] = []
+    wanted = list(wanted)
+    if len(wanted) << ipv6 > MOST:
+        raise UsageError(f"-p: {len(wanted)} ports are more than one container can publish")
     try:
         for port in wanted:
             number = _hold_any(port, held, port["hostIp"] or "0.0.0.0")

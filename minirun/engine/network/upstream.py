@@ -56,8 +56,8 @@ def of_host(host: str, behind_stub: str) -> Settings:
     ``behind_stub`` are the texts of the two files, "" where one is missing."""
     settings = parse(host)
     if any(server in STUBS for server in settings.servers):
-        behind = parse(behind_stub)
-        settings.servers = [s for s in settings.servers if s not in STUBS] + behind.servers
+        behind = parse(behind_stub).servers
+        settings.servers = [s for s in settings.servers if s not in STUBS or not behind] + behind
     return settings
 
 
@@ -82,12 +82,13 @@ def servers_of(host: Settings, options: Mapping[str, Any]) -> list[str]:
 
 
 def read_host() -> Settings:
-    return of_host(_read(HOST), _read(BEHIND_STUB))
+    return of_host(read(HOST), read(BEHIND_STUB))
 
 
-def _read(path: str) -> str:
+def read(path: str) -> str:
+    """A file of this machine's; "" where there is none."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(1 << 16)
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read(1 << 20)
     except OSError:
         return ""

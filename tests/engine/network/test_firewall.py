@@ -15,7 +15,7 @@ def test_the_table_is_replaced_whole():
 
 
 def test_a_network_has_its_walls():
-    text = firewall.script("minirun", [FRONT, BACK], [], ["eth0"])
+    text = firewall.script("minirun", [FRONT, BACK], [], ["ipv4/conf/eth0/forwarding"])
     assert 'ip saddr 10.1.0.0/24 oifname != "minirun0" masquerade' in text
     assert 'ip6 saddr fd00::/64 oifname != "minirun0" masquerade' in text
     assert 'ip saddr 10.2.0.0/24 oifname != "mr-0123456789ab" masquerade' not in text
@@ -23,7 +23,7 @@ def test_a_network_has_its_walls():
     lines = [line.strip() for line in text.splitlines()]
     forward = lines[lines.index("type filter hook forward priority filter; policy accept;") + 1 :]
     assert forward[:-2] == [
-        f'iifname {{ "eth0" }} oifname != {both} drop',
+        f'meta nfproto ipv4 iifname {{ "eth0" }} oifname != {both} drop',
         f"oifname {both} ct state established,related accept",
         'iifname "minirun0" oifname "minirun0" accept',
         'iifname "mr-0123456789ab" oifname "mr-0123456789ab" accept',
