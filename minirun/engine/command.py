@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from minirun.engine import flags, later
@@ -79,3 +81,9 @@ def for_each(names: Iterable[str], do: Callable[[str], object]) -> int:
             click.echo(render(error), err=True)
             code = error.exit_code
     return code
+
+
+def confirm(question: str, force: bool) -> None:
+    """Ask, if there is somebody to ask and nothing has said yes already."""
+    if not force and sys.stdin.isatty():
+        click.confirm(question, abort=True, err=True)

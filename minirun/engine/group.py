@@ -40,6 +40,7 @@ SECTIONS = (
             ("stats", "Show what containers use"),
             ("events", "Tell what happens, as it happens"),
             ("rm", "Remove containers"),
+            ("container", "Remove containers that do not run (container prune)"),
         ),
     ),
     (

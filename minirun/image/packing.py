@@ -26,7 +26,13 @@ from minirun.image.tarwriter import Writer, empty_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
+    from typing import Protocol
+
+    class Tar(Protocol):
+        def add(self, member: Member, data: Iterable[bytes] = (), /) -> None: ...
+        def close(self) -> None: ...
+
 
 CHUNK = 1 << 20  # bytes of a file at once
 _KINDS = {
@@ -57,16 +63,40 @@ def pack(
     root itself; ``mtime`` (nanoseconds) stands in for all times. With ``layer``, LayerError for a
     name that would be taken for a whiteout.
     """
-    packer = _Packer(Writer(write), layer, omit, mtime)
+    pack_into(Writer(write), root, layer=layer, omit=omit, with_root=with_root, mtime=mtime)
+
+
+def pack_into(
+    tar: Tar,
+    root: int,
+    *,
+    layer: bool = False,
+    omit: Collection[bytes] = (),
+    with_root: bool = False,
+    mtime: int | None = None,
+) -> None:
+    """The same for whoever takes members and their data, as a Writer does."""
+    packer = _Packer(tar, layer, omit, mtime)
     if with_root:
         packer.add_root(root)
     packer.add_tree(root)
+    tar.close()
+
+
+def pack_one(tar: Tar, handle: int, name: bytes) -> None:
+    """The one file that is open as ``handle`` (O_PATH), under ``name``; of a directory also what is
+    in it. OSError if it is a socket."""
+    packer = _Packer(tar, False, (), None)
+    status = os.fstat(handle)
+    if stat.S_ISSOCK(status.st_mode):
+        raise OSError(errno.ENOTSUP, "a socket is no file that could be copied")
+    if packer.add_opened(handle, name, status):
+        packer.add_tree(handle, name)
+    tar.close()
 
 
 class _Packer:
-    def __init__(
-        self, tar: Writer, layer: bool, omit: Collection[bytes], mtime: int | None
-    ) -> None:
+    def __init__(self, tar: Tar, layer: bool, omit: Collection[bytes], mtime: int | None) -> None:
         self._tar, self._layer, self._omit, self._mtime = tar, layer, omit, mtime
         self._links: dict[tuple[int, int], bytes] = {}  # (device, inode) → the name it has
 
@@ -75,8 +105,8 @@ class _Packer:
         member.xattrs = _xattrs(root)
         self._tar.add(member)
 
-    def add_tree(self, root: int) -> None:
-        path: list[str] = []
+    def add_tree(self, root: int, name: bytes = b"") -> None:
+        path = [os.fsdecode(name)] if name else []
         if self._layer and whiteout.is_opaque(root):
             self._tar.add(empty_file(whiteout.OPAQUE))
         with tree.Walk(root) as walk:
@@ -93,7 +123,6 @@ class _Packer:
                 if todo:
                     walk.up()
                     path.pop()
-        self._tar.close()
 
     def _add(self, name: str, directory: int, path: bytes) -> bool:
         """Add what has this name; whether it is a directory, to go on with."""
@@ -112,31 +141,32 @@ class _Packer:
             self._tar.add(link)
             return False
         try:
-            return self._add_opened(name, directory, path, status)
+            fd = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=directory)
         except _GONE:
             return False
-
-    def _add_opened(self, name: str, directory: int, path: bytes, status: os.stat_result) -> bool:
-        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=directory)
         try:
-            if not _same(os.fstat(fd), status):
-                return False
-            member = self._member(path, status)
-            member.xattrs = _xattrs(tree.handle(fd), self._layer)
-            if member.kind == tarstream.DIRECTORY:
-                member.name += b"/"
-                self._tar.add(member)
-                if self._layer and whiteout.is_opaque(fd):
-                    self._tar.add(empty_file(path + b"/" + whiteout.OPAQUE))
-                return True
-            if member.kind == tarstream.FILE:
-                self._add_file(fd, member)
-            else:
-                if member.kind == tarstream.SYMLINK:
-                    member.linkname = os.fsencode(os.readlink("", dir_fd=fd))
-                self._tar.add(member)
+            return _same(os.fstat(fd), status) and self.add_opened(fd, path, status)
+        except _GONE:
+            return False
         finally:
             os.close(fd)
+
+    def add_opened(self, fd: int, path: bytes, status: os.stat_result) -> bool:
+        """The same for what is open by O_PATH."""
+        member = self._member(path, status)
+        member.xattrs = _xattrs(tree.handle(fd), self._layer)
+        if member.kind == tarstream.DIRECTORY:
+            member.name += b"/"
+            self._tar.add(member)
+            if self._layer and whiteout.is_opaque(fd):
+                self._tar.add(empty_file(path + b"/" + whiteout.OPAQUE))
+            return True
+        if member.kind == tarstream.FILE:
+            self._add_file(fd, member)
+        else:
+            if member.kind == tarstream.SYMLINK:
+                member.linkname = os.fsencode(os.readlink("", dir_fd=fd))
+            self._tar.add(member)
         if status.st_nlink > 1:
             self._links[status.st_dev, status.st_ino] = path
         return False

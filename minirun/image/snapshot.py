@@ -104,9 +104,8 @@ class Snapshots(Roots):
             try:
                 if found is None:
                     tree.clear(claim.fd)
-                    if not self._obstacles:
-                        self._obstacles.append(overlay.obstacle(partial))
-                    found = self._unpack(blob, diff_ids, claim.fd, alone, *self._obstacles)
+                    obstacle = self._obstacle(partial)
+                    found = self._unpack(blob, diff_ids, claim.fd, alone, obstacle)
                     os.rename(partial, found)
                 else:
                     tree.rmtree(partial)
@@ -116,6 +115,12 @@ class Snapshots(Roots):
                     return None
                 raise
         return found
+
+    def _obstacle(self, directory: str) -> str | None:
+        """Why overlayfs cannot be used here; tried once, in an empty directory."""
+        if not self._obstacles:
+            self._obstacles.append(overlay.obstacle(directory))
+        return self._obstacles[0]
 
     def _unpack(
         self, blob: str, diff_ids: Sequence[str], root: int, alone: bool, obstacle: str | None
@@ -167,20 +172,48 @@ class Snapshots(Roots):
                 os.close(source)
         return flatten.apply([blob], root, hashed=True)[0]
 
+    def compare(self, blob: str, diff_ids: Sequence[str], *, mend: bool = False) -> str | None:
+        """How the unpacked layer differs from the file ``blob`` it came from; None if it doesn't.
+
+        It is unpacked once more, and with ``mend`` takes the place of the other. Nothing may be
+        mounted above that one then.
+        """
+        from minirun.image import fingerprint
+
+        found = self.find(diff_ids)
+        if found is None:
+            return "it is not unpacked"
+        with _claim(f"{self.root}/{_hex(chain_id(diff_ids))}{PARTIAL}") as claim:
+            partial = os.readlink(tree.handle(claim.fd))
+            try:
+                tree.clear(claim.fd)
+                self._unpack(blob, diff_ids, claim.fd, False, self._obstacle(partial))
+                difference = fingerprint.difference(partial, found)
+                if difference and mend:
+                    os.rename(found, f"{found}.old{PARTIAL}")
+                    os.rename(partial, found)
+                    tree.rmtree(f"{found}.old{PARTIAL}")
+                return difference
+            finally:
+                tree.rmtree(partial)
+
     def prune(self, keep: Iterable[Sequence[str]]) -> list[str]:
         """Remove the layers that no image in ``keep`` (their diff_ids) has; returns their names.
 
         What a crash left goes too. A layer that is being unpacked is waited for, and goes.
         """
-        kept = {self.find(diff_ids[:n]) for diff_ids in keep for n in range(1, len(diff_ids) + 1)}
-        removed = []
-        for name in os.listdir(self.root) if os.path.isdir(self.root) else []:
+        removed = self.unneeded(keep)
+        for name in removed:
             path = f"{self.root}/{name}"
-            if path not in kept:
-                with lock.exclusive(path, wait=WAIT):
-                    tree.rmtree(path)
-                removed.append(name)
+            with lock.exclusive(path, wait=WAIT):
+                tree.rmtree(path)
         return removed
+
+    def unneeded(self, keep: Iterable[Sequence[str]]) -> list[str]:
+        """The names of what ``prune`` would remove."""
+        kept = {self.find(diff_ids[:n]) for diff_ids in keep for n in range(1, len(diff_ids) + 1)}
+        names = os.listdir(self.root) if os.path.isdir(self.root) else []
+        return [name for name in names if f"{self.root}/{name}" not in kept]
 
 
 def chain_id(diff_ids: Sequence[str]) -> str:

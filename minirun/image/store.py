@@ -21,7 +21,7 @@ from minirun.image.blobs import Blobs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from typing import Any
 
     from minirun.image.platform import Platform
@@ -155,12 +155,13 @@ class Store(Blobs):
             index.write(self.root, [*others, entry])
         return Image(self, entry)
 
-    def remove(self, text: str, *, force: bool = False) -> list[str]:
+    def remove(self, text: str, *, force: bool = False, used: Collection[str] = ()) -> list[str]:
         """Take a name away, and with an image's last name the image.
 
-        By ID, all its names are taken, if there is one or with ``force``. Returns what happened, in
-        Docker's words: "Untagged: NAME", "Deleted: ID". Blobs that nothing needs any more are
-        deleted, unless a pull is under way; then the next ``remove`` or ``prune`` does it.
+        By ID, all its names are taken, if there is one or with ``force``. An image whose ID is in
+        ``used`` only loses its name. Returns what happened, in Docker's words: "Untagged: NAME",
+        "Deleted: ID". Blobs that nothing needs any more are deleted, unless a pull is under way;
+        then the next ``remove`` or ``prune`` does it.
         """
         self.create()
         with lock.exclusive(self.root):
@@ -169,26 +170,33 @@ class Store(Blobs):
                 names = ", ".join(image.name or "<none>" for image in gone)
                 hint = "name the one to take away, or use --force for all"
                 raise UsageError(f"{text}: the image has several names: {names}", hint=hint)
-            events = [f"Untagged: {image.name}" for image in gone if image.name]
-            descriptors = [image.descriptor for image in gone]
-            left = [entry for entry in index.read(self.root) if entry not in descriptors]
-            lost = _ids(self, descriptors) - _ids(self, left)
-            index.write(self.root, left)
+            events = self._take(gone, used)
         self.sweep_if_idle()
-        return events + [f"Deleted: {image_id}" for image_id in lost]
+        return events
 
-    def prune(self) -> tuple[list[str], int]:
-        """Delete the images without a name, and what else nothing needs: events, and bytes freed.
+    def prune(
+        self, unwanted: Callable[[Image], bool] = lambda image: image.name is None
+    ) -> tuple[list[str], int]:
+        """Delete the unwanted images, and what else nothing needs: events, and bytes freed.
 
-        Waits for pulls under way; StoreError names the process if that takes too long.
+        Usually those without a name are unwanted. Waits for pulls under way; StoreError names the
+        process if that takes too long.
         """
         with self.sweeping():
             with lock.exclusive(self.root):
-                entries = index.read(self.root)
-                named = [e for e in entries if index.name(e)]
-                lost = _ids(self, entries) - _ids(self, named)
-                index.write(self.root, named)
-            return [f"Deleted: {image_id}" for image_id in sorted(lost)], self._sweep()
+                events = self._take([image for image in self.images() if unwanted(image)])
+            return events, self._sweep()
+
+    def _take(self, gone: Sequence[Image], used: Collection[str] = ()) -> list[str]:
+        """Take images out of the index; what happened. Under the lock of the index."""
+        descriptors = [image.descriptor for image in gone]
+        left = [entry for entry in index.read(self.root) if entry not in descriptors]
+        kept = [index.without_name(i.descriptor, i.name) for i in gone if _id(i) in used]
+        lost = [_id(image) for image in gone]
+        here = _ids(self, [*left, *kept])
+        index.write(self.root, [*left, *kept])
+        events = [f"Untagged: {image.name}" for image in gone if image.name]
+        return events + [f"Deleted: {ident}" for ident in dict.fromkeys(lost) if ident not in here]
 
     def sweep_if_idle(self) -> None:
         """Delete the blobs that no image needs, unless somebody holds some."""
@@ -205,14 +213,15 @@ class Store(Blobs):
 
 
 def _ids(store: Store, entries: list[Document]) -> set[str]:
-    """The IDs of the images; of one that cannot be read, its manifest's digest."""
-    ids = set()
-    for image in (Image(store, entry) for entry in entries):
-        try:
-            ids.add(image.id)
-        except StoreError:
-            ids.add(image.digest)
-    return ids
+    return {_id(Image(store, entry)) for entry in entries}
+
+
+def _id(image: Image) -> str:
+    """The ID of an image; of one that cannot be read, its manifest's digest."""
+    try:
+        return image.id
+    except StoreError:
+        return image.digest
 
 
 def _children(manifest: Document) -> Iterator[Document]:

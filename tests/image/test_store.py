@@ -393,6 +393,29 @@ def test_nothing_is_deleted_while_somebody_holds(store):
     assert not store.has(image.descriptor)
 
 
+def test_what_a_container_needs_only_loses_its_name(store):
+    """CR08"""
+    image = an_image(store, "localhost/a:1")
+    store.tag("localhost/b:1", image.descriptor)
+    assert store.remove("localhost/a:1", used={image.id}) == ["Untagged: localhost/a:1"]
+    assert store.remove("localhost/b:1", used={image.id}) == ["Untagged: localhost/b:1"]
+    assert names(store) == [None]
+    assert store.remove(image.id[7:], used={image.id}) == []
+    assert store.resolve(image.id).layers
+    assert store.prune(lambda _: False) == ([], 0)
+    assert store.remove(image.id[7:]) == [f"Deleted: {image.id}"]
+    assert names(store) == []
+
+
+def test_who_prunes_says_what_is_unwanted(store):
+    old = an_image(store, "localhost/old:1", author="x")
+    an_image(store, "localhost/new:1")
+    events, freed = store.prune(lambda image: image.config.get("author") == "x")
+    assert events == ["Untagged: localhost/old:1", f"Deleted: {old.id}"]
+    assert freed > 0
+    assert names(store) == ["localhost/new:1"]
+
+
 def test_leftovers_of_pulls_are_pruned(store):
     data = os.urandom(1000)
     with store.hold(), pytest.raises(RegistryError):

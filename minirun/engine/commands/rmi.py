@@ -17,6 +17,7 @@ def command(root: str | None, images: tuple[str, ...], force: bool) -> int:
     By name, that name is taken away, and with the last one the image. What other images share
     stays.
     """
+    from minirun.engine import cleaning
     from minirun.engine.state import open_state
     from minirun.errors import Error, render
 
@@ -24,7 +25,7 @@ def command(root: str | None, images: tuple[str, ...], force: bool) -> int:
     code = 0
     for name in images:
         try:
-            print(*state.remove_image(name, force=force), sep="\n")
+            print(*cleaning.remove_image(state, name, force=force), sep="\n")
         except Error as error:
             click.echo(render(error), err=True)
             code = error.exit_code

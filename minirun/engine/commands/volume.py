@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
-from minirun.engine.command import Command
+from minirun.engine.command import Command, confirm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,9 +98,8 @@ def prune(root: str | None, everything: bool, force: bool) -> None:
     from minirun.engine import table
 
     volumes = volumes_of(root)
-    if not force and sys.stdin.isatty():
-        which = "" if everything else "nameless "
-        click.confirm(f"Remove all {which}volumes that no container has?", abort=True, err=True)
+    which = "" if everything else "nameless "
+    confirm(f"Remove all {which}volumes that no container has?", force)
     removed, freed = volumes.prune(lambda volume: everything or volume.is_anonymous)
     if removed:
         print("Deleted Volumes:", *removed, "", sep="\n")
