@@ -20,49 +20,46 @@ if TYPE_CHECKING:
     from minirun.engine.container import Container
 
 SHORT = 12
-HOSTS = """\
-127.0.0.1\tlocalhost
-::1\tlocalhost ip6-localhost ip6-loopback
-127.0.1.1\t{}
-"""
-NO_DNS = "# this container has no network, so there is nobody to ask\n"
+NAMES = ("hostname", "hosts", "resolv.conf")
+OTHER = "container:"
 
 
 def identify(spec: dict[str, Any], container: Container, options: Mapping[str, Any]) -> None:
-    """Give the container its hostname, and the three files that go with it."""
-    shares_network = options.get("network") == ("host",)
+    """Give the container its hostname, and the three files that go with it; what is in hosts and
+    resolv.conf, its network says (network/endpoints.py). Whose network it shares, it also shares
+    these with."""
+    mode = str(container.record.get("networkMode", ""))
+    source = container.directory
+    if mode.startswith(OTHER):
+        source = f"{os.path.dirname(source)}/{mode.removeprefix(OTHER)}"
     if not options.get("hostname") and "hostname" in spec:  # else the namespace is another's
-        spec["hostname"] = os.uname().nodename if shares_network else container.id[:SHORT]
+        spec["hostname"] = _default_name(mode, source, container)
     name = spec.get("hostname") or os.uname().nodename
     if not any(variable.startswith("HOSTNAME=") for variable in spec["process"]["env"]):
         bundle.set_variable(spec, f"HOSTNAME={name}")
-    contents = {
-        "hostname": f"{name}\n",
-        "hosts": _read("/etc/hosts") if shares_network else HOSTS.format(name),
-        "resolv.conf": _read("/etc/resolv.conf") if shares_network else NO_DNS,
-    }
+    if source == container.directory:
+        with open(container.path("hostname"), "w", encoding="utf-8") as stream:
+            stream.write(f"{name}\n")
     taken = {mount["destination"] for mount in spec["mounts"]}
-    for file, text in contents.items():
-        path = f"{container.directory}/{file}"
-        with open(path, "w", encoding="utf-8", errors="surrogateescape") as stream:
-            stream.write(text)
-        if f"/etc/{file}" not in taken:
-            spec["mounts"].append(
-                {
-                    "destination": f"/etc/{file}",
-                    "type": "bind",
-                    "source": path,
-                    "options": ["rbind", "rprivate"],
-                }
-            )
+    spec["mounts"] += [
+        {
+            "destination": f"/etc/{file}",
+            "type": "bind",
+            "source": f"{source}/{file}",
+            "options": ["rbind", "rprivate"],
+        }
+        for file in NAMES
+        if f"/etc/{file}" not in taken
+    ]
 
 
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read(1 << 20)
-    except FileNotFoundError:
-        return ""
+def _default_name(mode: str, source: str, container: Container) -> str:
+    if mode == "host":
+        return os.uname().nodename
+    if source != container.directory:
+        with open(f"{source}/hostname", encoding="utf-8") as file:
+            return file.read().strip()
+    return container.id[:SHORT]
 
 
 def make_directory(root: str, path: str) -> None:

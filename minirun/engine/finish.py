@@ -32,6 +32,10 @@ def finish(state: State, container: Container) -> None:
     if container.status == EXITED:
         code = container.state.get("exitCode", 0)
         events.of_container(state.paths, container, "die", exitCode=code)
+    if container.record.get("networks"):
+        from minirun.engine.network import endpoints
+
+        endpoints.release(state, container)
     state.snapshots.unmount(container.directory)
     if container.record.get("autoRemove"):
         remove(state, container, volumes=True)

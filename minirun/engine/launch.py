@@ -17,6 +17,7 @@ import os
 
 from minirun.engine import bundling, edits, events, exposure, files, finish, mounts, variables
 from minirun.engine.container import CREATED, SHORT, read, write
+from minirun.engine.network import endpoints, ports, wish
 from minirun.engine.oci import LOG, OWN, Runtime
 from minirun.engine.pulling import pull_image
 from minirun.engine.state import warn
@@ -56,6 +57,7 @@ class Launch:
         self.arguments: Sequence[str] = ()
         self.spec: dict[str, Any] = {}
         self.monitor: socket | None = None
+        self.ports = ports.Held()  # of this machine, which the monitor is to hold
         self.explain: str | None = None
 
     @property
@@ -172,6 +174,7 @@ def claim(job: Launch) -> None:
         "labels": {**image_labels(job.image), **variables.labels(options)},
         "autoRemove": bool(options.get("rm")),
         "stopSignal": stop_signal(job.image, options),
+        **wish.plan(job.state, options, exposed_ports(job.image)),
     }
     job.container = job.state.containers.claim(options.get("name"), record)
     try:
@@ -194,6 +197,11 @@ def image_labels(image: Image) -> dict[str, str]:
 def stop_signal(image: Image, options: Mapping[str, Any]) -> int:
     wish = options.get("stop_signal")
     return bundle.signal_number(wish) if wish else bundle.stop_signal(image.config)
+
+
+def exposed_ports(image: Image) -> list[str]:
+    found = bundle.settings(image.config).get("ExposedPorts")
+    return [str(port) for port in found] if isinstance(found, dict) else []
 
 
 def write_new(path: str, text: str) -> None:
@@ -233,6 +241,7 @@ def write_bundle(job: Launch) -> None:
     spec, container = job.spec, job.container
     bundling.settle_user(spec, job.image, job.rootfs, job.options)
     files.identify(spec, container, job.options)
+    job.ports = endpoints.prepare(job.state, container, spec.get("hostname", ""))
     files.make_directory(job.rootfs, spec["process"]["cwd"])
     edits.complete(spec, job.options, container.directory, job.state.process_of)
     exposure.apply(spec, job.options.get("no", ()))

@@ -16,8 +16,9 @@ from _signal import SIG_DFL, signal  # type: ignore[import-not-found]
 from _socket import socket, socketpair
 
 from minirun import linux
-from minirun.engine import exposure, helpers, wire, wishes
+from minirun.engine import exposure, helpers, logoptions, wire
 from minirun.engine.loop import RESTORED
+from minirun.engine.network import endpoints
 from minirun.errors import Error
 
 TYPE_CHECKING = False
@@ -65,7 +66,7 @@ def send_plan(job: Launch) -> None:
     assert job.monitor
     data = marshal.dumps(make_plan(job))
     try:
-        wire.send(job.monitor, wire.PLAN, data, (job.container.live,))
+        wire.send(job.monitor, wire.PLAN, data, (job.container.live, *job.ports.fds()))
     except ConnectionError:
         raise Error("the container's monitor could not be started") from None
 
@@ -85,8 +86,8 @@ def make_plan(job: Launch) -> dict[str, Any]:
         "options": exposure.runtime_options(options.get("no", ())),
         "terminal": bool(options.get("tty")),
         "stdin": stdin(job),
-        "log": wishes.log(options),
-        "network": None,  # the command line of the helper that makes it
+        "log": logoptions.size_and_files(options),
+        "network": endpoints.command(job.state, container),  # the helper that plugs it in
         "again": helpers.command("again", store, container.id),
         "finish": helpers.command("finish", store, container.id),
         "health": 0,  # seconds until it is asked for the first time; 0: never

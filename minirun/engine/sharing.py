@@ -30,14 +30,10 @@ SHM = "/dev/shm"
 
 
 def network(spec: Document, names: Sequence[str]) -> None:
-    """``none``: a namespace with nothing but lo. ``host``: no namespace of its own at all."""
-    if len(names) == 1 and (names[0] == "host" or names[0].startswith(OTHER)):
+    """``host`` and ``container:NAME``: the network of another. Else one of its own, with nothing
+    but lo in it until its monitor has it plugged in (network/attach.py)."""
+    if names[0] == "host" or names[0].startswith(OTHER):
         _choose(spec, "network", "--network", names[0])
-    elif names != ("none",):
-        raise UsageError(
-            f"--network {printable(' '.join(names))[:80]}: only 'none' and 'host' so far",
-            hint="--network host uses the network of this machine",
-        )
 
 
 def pid(spec: Document, text: str) -> None:

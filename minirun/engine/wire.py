@@ -30,6 +30,7 @@ PLAN, WATCH, SIGNAL, STOP, NOTE, CLOSE, HEALTH = b"P", b"W", b"K", b"X", b"N", b
 STARTED, STDOUT, STDERR, FAILED, ENDED = b"S", b"o", b"e", b"F", b"E"
 AGAIN = b" again"
 LARGEST = 1 << 17  # bytes of a message
+RIGHTS = 16 + 4 * 253  # bytes for the open files of a message: SCM_MAX_FD of them
 KIND = AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC
 
 
@@ -82,7 +83,7 @@ def receive(connection: socket) -> tuple[bytes, bytes, list[int]]:
     The kind is b"" at the end of the connection, however it came about.
     """
     try:
-        data, control, _, _ = connection.recvmsg(LARGEST, 64)
+        data, control, _, _ = connection.recvmsg(LARGEST, RIGHTS)
     except ConnectionError:
         return b"", b"", []
     rights = b"".join(rights for level, kind, rights in control if kind == SCM_RIGHTS)

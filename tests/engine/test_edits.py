@@ -115,12 +115,6 @@ def test_unknown_security_options(text):
         applied(security_opt=(text,))
 
 
-def test_a_network_that_is_not_there_yet():
-    with pytest.raises(UsageError) as caught:
-        applied(network=("bridge",))
-    assert "--network host" in caught.value.hint
-
-
 def test_hd03_masked_and_read_only_are_the_union_of_docker_and_podman(spec):
     assert {
         "/proc/kcore",

@@ -44,7 +44,9 @@ def prepare(state: State, container: Container, hostname: str) -> ports.Held:
     """
     held = ports.Held()
     mode = container.record.get("networkMode", "none")
-    if mode in records.WORDS or mode.startswith(wish.OTHER):
+    if mode.startswith(wish.OTHER):  # it has the other's files, too
+        return held
+    if mode in records.WORDS:
         write_files(container, *files_of_mode(container, hostname, mode))
         return held
     with Leases(state.paths) as leases:
@@ -173,7 +175,8 @@ def has_resolver(network: Record) -> bool:
 def files_of_mode(container: Container, hostname: str, mode: str) -> tuple[str, str]:
     """The hosts file and the resolv.conf of a container with no network of its own."""
     if mode == "host":
-        return upstream.read("/etc/hosts"), upstream.read(upstream.HOST)
+        extra = _extra_hosts(container, "127.0.0.1")
+        return upstream.read("/etc/hosts") + extra, upstream.read(upstream.HOST)
     return HOSTS + f"127.0.1.1\t{hostname}\n" + _extra_hosts(container, ""), NO_DNS
 
 

@@ -36,7 +36,6 @@ SLIRP = (
 ).split()
 # Keeps the lock (3) while the program runs, and runs it until the holder ends.
 KEEP = """import os, select, sys
-os.closerange(4, 1 << 16)
 holder, *line = sys.argv[1:]
 program = os.posix_spawn(line[0], line, os.environ)
 poller = select.poll()

@@ -11,6 +11,7 @@ start. Nothing is given out yet.
 
 from __future__ import annotations
 
+from minirun.engine import exposure
 from minirun.engine.network import addresses, ports
 from minirun.engine.network.records import DEFAULT, WORDS, Networks
 from minirun.errors import UsageError, printable
@@ -26,13 +27,17 @@ if TYPE_CHECKING:
 
 OTHER = "container:"
 HOST_GATEWAY = "host-gateway"
+ADDRESS_FLAGS = ("ip", "ip6", "mac_address", "network_alias", "link")
+FILE_FLAGS = ("dns", "dns_search", "dns_option", "add_host", "hostname")
 ENDPOINT_WORDS = ("name", "alias", "ip", "ip6", "mac-address")
 
 
 def plan(state: State, options: Mapping[str, Any], exposed: Iterable[str]) -> Record:
     """The entries of the record. ``exposed`` is what the image names (ExposedPorts); of what makes
     no sense there, nothing is published. Raises UsageError, NotFound."""
-    wanted = options.get("network") or (DEFAULT,)
+    wanted = options.get("network") or ("none",)
+    if "net" in exposure.parse(options.get("no", ())):
+        wanted = ("host",)
     networks = dict(_endpoint(text) for text in wanted)
     if len(networks) < len(wanted):
         raise UsageError("--network: the same network twice")
@@ -49,12 +54,12 @@ def plan(state: State, options: Mapping[str, Any], exposed: Iterable[str]) -> Re
         "exposed": [f"{port}/{protocol}" for port, protocol in all_exposed],
     }  # fmt: skip
     if first in WORDS:
-        _refuse_addresses(options, first)
+        _refuse(options, ADDRESS_FLAGS, first)
         if first == "none" and published:
             raise UsageError("-p: a container with --network none has nothing to be reached by")
         return record
     if first.startswith(OTHER):
-        _refuse_addresses(options, first)
+        _refuse(options, (*ADDRESS_FLAGS, *FILE_FLAGS), first)
         if published or options.get("expose"):
             raise UsageError(
                 f"-p: with --network {first} the ports are the other container's",
@@ -128,8 +133,8 @@ def check_place(state: State, name: str, place: Record) -> None:
         )
 
 
-def _refuse_addresses(options: Mapping[str, Any], mode: str) -> None:
-    for flag in ("ip", "ip6", "mac_address", "network_alias", "link"):
+def _refuse(options: Mapping[str, Any], flags: Iterable[str], mode: str) -> None:
+    for flag in flags:
         if options.get(flag):
             name = "--" + flag.replace("_", "-")
             raise UsageError(f"{name} makes no sense with --network {printable(mode)[:80]}")
