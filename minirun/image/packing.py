@@ -105,8 +105,8 @@ class _Packer:
         member.xattrs = _xattrs(root)
         self._tar.add(member)
 
-    def add_tree(self, root: int, name: bytes = b"") -> None:
-        path = [os.fsdecode(name)] if name else []
+    def add_tree(self, root: int, top: bytes = b"") -> None:
+        path = [os.fsdecode(top)] if top else []
         if self._layer and whiteout.is_opaque(root):
             self._tar.add(empty_file(whiteout.OPAQUE))
         with tree.Walk(root) as walk:
