@@ -75,6 +75,7 @@ SECTIONS = (
         "This machine",
         (
             ("doctor", "Try everything that containers need, and say how to mend it"),
+            ("info", "Show what there is on this machine"),
             ("version", "Show versions"),
         ),
     ),

@@ -79,6 +79,13 @@ def _lines(form: str, rows: Sequence[Any]) -> str:
     return "".join(template.render(row) + "\n" for row in rows)
 
 
+def show_one(thing: Any, form: str) -> None:
+    """The same for something that is no list: a document."""
+    from minirun.engine.template import Template
+
+    write(Template(OF_JSON if form == JSON else form).render(thing) + "\n")
+
+
 def _own_table(form: str, fields: Fields, rows: Sequence[Row]) -> str:
     """The headers are what the template makes of the fields' headers."""
     from minirun.engine.template import Template, functions

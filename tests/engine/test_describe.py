@@ -24,7 +24,8 @@ LEASE = {
 }  # fmt: skip
 RECORD = {
     "id": ID, "name": "web", "created": 1700000000, "image": "tiny",
-    "imageId": "sha256:" + "0" * 64, "command": ["sh", "-c", "sleep 1"], "runtime": "minirun-oci", "autoRemove": True,
+    "imageId": "sha256:" + "0" * 64, "command": ["sh", "-c", "sleep 1"],
+    "runtime": "minirun-oci", "autoRemove": True,
     "labels": {"team": "os", "app": "shop"}, "networkMode": "front",
     "networks": {"front": {"aliases": ["www"], "ip": "", "ip6": "", "mac": ""}},
     "ports": [PORT | {"lastPort": 8080}], "exposed": ["80/tcp", "81/tcp"],
