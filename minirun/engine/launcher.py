@@ -66,7 +66,8 @@ def send_plan(job: Launch) -> None:
     assert job.monitor
     data = marshal.dumps(make_plan(job))
     try:
-        wire.send(job.monitor, wire.PLAN, data, (job.container.live, *job.ports.fds()))
+        kept = (job.container.live, *job.ports.fds(), *job.state.paths.locks)
+        wire.send(job.monitor, wire.PLAN, data, kept)
     except ConnectionError:
         raise Error("the container's monitor could not be started") from None
 

@@ -39,6 +39,7 @@ class Paths:
             raise UsageError("--root: the name of the directory is empty")
         self.base = base = os.path.abspath(root) if root else None
         self.lib, self.run = (f"{base}/lib", f"{base}/run") if base else homes()
+        self.locks: tuple[int, ...] = ()  # to be open as long as anything of ours runs
         self.images = self.lib + "/images"
         self.layers = self.lib + "/layers"
         self.containers = self.lib + "/containers"
@@ -56,7 +57,7 @@ class Paths:
         if os.geteuid() != 0:
             from minirun.engine import rootless
 
-            rootless.enter(self.run)
+            self.locks = (rootless.enter(self.run),)
         for path in (self.lib, self.run):
             os.makedirs(path, exist_ok=True)
             os.chmod(path, PRIVATE)

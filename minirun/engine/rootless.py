@@ -7,8 +7,8 @@ In a user namespace its root may mount, map and make networks; outside, they are
 before. What one command mounts the next has to see, so all join the same namespaces, and since
 those end with the last process in them, a small one stays: the holder. It is found by a file,
 
-    RUN/holder      its content says who the holder is; a shared lock on it is held, and inherited,
-                    by every command, monitor and runtime that is in the namespaces
+    RUN/holder      its content says who the holder is; every command and every monitor that is in
+                    the namespaces has a shared lock on it
     RUN/netns       the network namespace, to be joined by those who mean it (``enter_network``):
                     the others stay in the machine's, as they pull images and publish ports
 
@@ -31,7 +31,7 @@ import sys
 from contextlib import suppress
 
 from minirun import idmap, linux
-from minirun.errors import Error
+from minirun.errors import Error, from_os_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,15 +59,15 @@ ONE_USER = (
 )
 
 
-def enter(run: str) -> None:
+def enter(run: str) -> int:
     """Become root in the user's namespaces, which are made if there are none.
 
-    ``run`` is the store's directory of what only a running machine has. Afterwards a lock that our
-    children inherit keeps the namespaces for as long as any of them lives.
+    ``run`` is the store's directory of what only a running machine has. Returns a descriptor that
+    keeps the namespaces as long as it is open, in this process or in another that it is given to.
     """
     here = os.getcwd()
     os.makedirs(run, 0o700, exist_ok=True)
-    while not _attend(f"{run}/holder"):
+    while (lock := _attend(f"{run}/holder")) is None:
         pass  # the last one to leave removed the file before we had its lock
     linux.prctl(linux.PR_SET_DUMPABLE, 1)  # setns(2) took it away, and with it /proc/self
     try:
@@ -75,24 +75,24 @@ def enter(run: str) -> None:
     except OSError as error:
         reason = f"{here}: {error.strerror}, in the user namespace of our containers"
         raise Error(reason, hint="cd somewhere else") from error
+    return lock
 
 
-def _attend(path: str) -> bool:
-    """Lock the file and join the namespaces, or make both; False if the file was removed."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+def _attend(path: str) -> int | None:
+    """Lock the file and join the namespaces, or make both; None if the file was removed."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(fd, fcntl.LOCK_SH)
     if not os.pread(fd, 1, 0):
         fcntl.flock(fd, fcntl.LOCK_EX)  # this may let somebody else go first
     if not os.fstat(fd).st_nlink:
         os.close(fd)
-        return False
+        return None
     if content := os.pread(fd, 100, 0).decode():
         fcntl.flock(fd, fcntl.LOCK_SH)
         _join(fd, path, content)
     else:
         _make(fd, path)
-    os.set_inheritable(fd, True)  # and it stays open until we end
-    return True
+    return fd
 
 
 def _make(fd: int, path: str) -> None:
@@ -209,6 +209,33 @@ def enter_network(run: str) -> None:
     fd = os.open(f"{run}/netns", os.O_RDONLY | os.O_CLOEXEC)
     linux.setns(fd, linux.CLONE_NEWNET)
     os.close(fd)
+
+
+def in_network(run: str, action: Callable[[], object]) -> None:
+    """Do it in the network namespace in which the user's bridges are, and be back afterwards.
+
+    A child does it: who has no power over the machine's network cannot return to it (setns(2)).
+    What goes wrong there is raised here as Error.
+    """
+    heard, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            enter_network(run)
+            action()
+        except (Error, OSError) as problem:
+            error = problem if isinstance(problem, Error) else from_os_error(problem)
+            os.write(tell, f"{error.message}\0{error.hint or ''}".encode(errors="replace"))
+        except BaseException as problem:
+            os.write(tell, f"minirun itself went wrong: {problem!r}\0".encode(errors="replace"))
+        finally:
+            os._exit(0)
+    os.close(tell)
+    with open(heard, encoding="utf-8") as pipe:
+        message, _, hint = pipe.read().partition("\0")
+    os.waitpid(child, 0)
+    if message:
+        raise Error(message, hint=hint or None)
 
 
 def _rows() -> dict[str, list[Row]]:

@@ -5,8 +5,8 @@ another than the machine's. A process can have sockets of both:
 
     client ──► socket that holds the port (ports.py) ─ relay ─ socket of the user's ──► container
 
-It ends with the container. What the container sees as its client is the bridge's own address; and
-whoever needs the real one needs root.
+It ends when nobody holds the ports any more, that is with the container's monitor. What the
+container sees as its client is the bridge's own address; whoever needs the real one needs root.
 
 Interface: start, main.
 """
@@ -14,6 +14,7 @@ Interface: start, main.
 from __future__ import annotations
 
 import _socket as socket
+import fcntl
 import os
 import sys
 from contextlib import suppress
@@ -22,50 +23,76 @@ from minirun.engine.loop import READ, WRITE, Loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     Address = Any
+    Port = dict[str, Any]
 
 CHUNK = 1 << 18
 BACKLOG = 128
+PROTOCOLS = {
+    socket.IPPROTO_TCP: "tcp", socket.IPPROTO_UDP: "udp", socket.IPPROTO_SCTP: "sctp",
+}  # fmt: skip
 IDLE = 90.0  # seconds until a UDP client is forgotten
 MOST_CLIENTS = 1024  # of one UDP port
-SCRIPT = "import sys; sys.path.insert(0, {!r}); from {} import main; main()"
 NOTHING = (BlockingIOError, InterruptedError)
+STANDARD = 3  # descriptors
 
 
-def start(pid: int, carried: Sequence[tuple[int, str, str, int]]) -> int:
-    """Start a relay for the container of process ``pid``, in the network namespace that we are in.
+def start(held: Sequence[int], ports: Iterable[Port], run: str) -> int:
+    """Start a relay for the ports of a container, which the sockets ``held`` hold.
 
-    ``carried`` has, for each port, the descriptor that holds it, the protocol, and the container's
-    address and port. Returns the relay's process id.
+    A port has ``address``, the container's, besides what ports.hold says. Returns a descriptor:
+    when it is closed everywhere, the relay ends.
     """
-    project = os.path.abspath(f"{__file__}/../../../..")
-    words = [f"{fd},{protocol},{address},{port}" for fd, protocol, address, port in carried]
-    line = [sys.executable, "-SIc", SCRIPT.format(project, __name__), str(pid), *words]
-    for fd, *_ in carried:
-        os.set_inheritable(fd, True)
-    return os.posix_spawn(line[0], line, os.environ, setpgroup=0)
+    from minirun.engine import helpers, rootless
+
+    alive, keep = os.pipe()
+    targets = {(p["hostIp"], p["hostPort"], p["protocol"]): p for p in ports}
+    files, words = [alive], []
+    for fd in held:
+        one = socket.socket(fileno=os.dup(fd))
+        name = (*one.getsockname()[:2], PROTOCOLS[one.proto])
+        if port := targets.get(name):
+            words.append(f"{port['protocol']},{port['address']},{port['containerPort']}")
+            files.append(one.detach())
+    line = [*helpers.bare("network.relay"), *words]
+    if not os.fork():
+        try:
+            rootless.enter_network(run)
+            _execute(line, files)
+        finally:
+            os._exit(1)
+    for fd in files:
+        os.close(fd)
+    return keep
+
+
+def _execute(line: list[str], files: list[int]) -> None:
+    """With these files from 3 on, and no others."""
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 1000) for fd in (null, null, null, *files)]
+    for place, fd in enumerate(high):
+        os.dup2(fd, place)
+    os.closerange(len(high), 1 << 20)
+    os.execve(line[0], line, {})
 
 
 def main() -> None:
-    pid, *words = sys.argv[1:]
     loop = Loop()
-    try:
-        loop.watch(os.pidfd_open(int(pid)), lambda events: os._exit(0))
-    except ProcessLookupError:
-        return
-    for word in words:
-        fd, protocol, address, port = word.split(",")
-        held = socket.socket(fileno=int(fd))
+    loop.watch(STANDARD, lambda events: os._exit(0))
+    for fd, word in enumerate(sys.argv[1:], STANDARD + 1):
+        protocol, address, port = word.split(",")
+        held = socket.socket(fileno=fd)
         held.setblocking(False)
         target = (address, int(port))
         if protocol == "udp":
             Datagrams(loop, held, target)
         else:
             held.listen(BACKLOG)
-            loop.watch(held.fileno(), _acceptor(loop, held, target))
+            loop.watch(fd, _acceptor(loop, held, target))
     loop.run()
 
 
