@@ -68,7 +68,9 @@ def quoted(command: Sequence[str], full: bool) -> str:
 
 
 def stamp(moment: float | None) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(moment)) if moment else ""
+    if moment is None:
+        return ""
+    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(moment))
 
 
 def status(container: Container) -> str:
