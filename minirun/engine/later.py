@@ -9,8 +9,6 @@ NETWORK = (
     "there is no bridge network so far, so there are no ports and no names of containers",
     "--network host shares the network of this machine",
 )
-LOG = ("there are no logs to configure: the output goes to your terminal", "redirect it: > FILE")
-HEALTH = ("nobody would watch over the health of a foreground container", None)
 IMAGE = ("not there yet", None)
 SWARM = ("minirun works on one machine and leaves clusters to Swarm and Kubernetes", None)
 
@@ -23,11 +21,6 @@ UNBUILT: dict[str, Reason] = {
          "--dns-search", "--dns-option", "--dns-opt", "--add-host", "--network-alias",
          "--net-alias", "--mac-address", "--link-local-ip"),
         NETWORK,
-    ),
-    **dict.fromkeys(
-        ("--health-cmd", "--health-interval", "--health-timeout", "--health-retries",
-         "--health-start-period", "--health-start-interval", "--no-healthcheck"),
-        HEALTH,
     ),
 }  # fmt: skip
 # Options of Docker's and Podman's that will not come.
@@ -53,10 +46,9 @@ FLAGS: dict[str, dict[str, Reason]] = {
     "pull": {"-a": IMAGE, "--all-tags": IMAGE},
 }
 COMMANDS: dict[str, Reason] = {
-    "logs": LOG,
     **dict.fromkeys(("build", "buildx"), ("Dockerfiles cannot be built so far",
                     "minirun run, and minirun commit what it has changed")),
-    **dict.fromkeys(("push", "login", "logout", "search", "save", "load", "cp"),
+    **dict.fromkeys(("push", "login", "logout", "search", "save", "load"),
                     ("not there yet", "skopeo copy oci:STORE:NAME … reads the store")),
     **dict.fromkeys(("network", "port"), NETWORK),
     **dict.fromkeys(("swarm", "service", "stack", "node", "secret", "config"), SWARM),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_SYMLINKS = 40  # on the way to one place, as in the kernel
 _TRIES = 100
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
-_IN_ROOT = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
+IN_ROOT = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
 
 
 def clean(name: bytes) -> bytes:
@@ -48,9 +48,14 @@ def _without_climbs(parts: list[bytes]) -> list[bytes]:
 
 def open_directory(root: int, path: bytes) -> int:
     """The directory that ``path`` leads to. OSError (ENOENT, ENOTDIR, …) if there is none."""
+    return open_in(root, path, _DIRECTORY)
+
+
+def open_in(root: int, path: bytes, flags: int, resolve: int = IN_ROOT) -> int:
+    """Open what ``path`` leads to. OSError (ENOENT, ENOTDIR, …) if there is nothing."""
     for _ in range(_TRIES):
         try:
-            return linux.openat2(root, path or b".", _DIRECTORY, resolve=_IN_ROOT)
+            return linux.openat2(root, path or b".", flags, resolve=resolve)
         except BlockingIOError:  # a rename somewhere, just when the kernel went through a ".."
             continue
     raise LayerError("something keeps renaming directories on the way")

@@ -150,8 +150,6 @@ class _Unpacker:
         self.result.names_root = True
 
     def _data(self, member: Member, tar: Tar) -> Iterable[memoryview]:
-        if member.kind != tarstream.FILE:
-            return ()
         if member.stored > LARGE:
             free = os.fstatvfs(self.at.fd)
             if member.stored > free.f_bavail * free.f_frsize:

@@ -152,9 +152,10 @@ class Tar:
         self._global: dict[bytes, bytes] = {}
 
     def data(self, size: int) -> Iterator[memoryview]:
-        """The next ``size`` stored bytes of the current member."""
-        self._left -= size
-        return self._blocks.pieces(size)
+        """The next ``size`` stored bytes of the current member; what nobody takes is skipped."""
+        for piece in self._blocks.pieces(size):
+            self._left -= len(piece)
+            yield piece
 
     def __iter__(self) -> Iterator[Member]:
         extended: dict[bytes, bytes] = {}
