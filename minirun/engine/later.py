@@ -5,10 +5,6 @@ Nothing is ignored: a script that asks for a restart policy must learn that it d
 
 from __future__ import annotations
 
-NETWORK = (
-    "there is no bridge network so far, so there are no ports and no names of containers",
-    "--network host shares the network of this machine",
-)
 IMAGE = ("not there yet", None)
 SWARM = ("minirun works on one machine and leaves clusters to Swarm and Kubernetes", None)
 
@@ -16,12 +12,6 @@ Reason = tuple[str, str | None]
 
 # Rows of options.py that nobody has built yet: who builds one takes it out here.
 UNBUILT: dict[str, Reason] = {
-    **dict.fromkeys(
-        ("-p", "--publish", "-P", "--publish-all", "--expose", "--link", "--ip", "--ip6", "--dns",
-         "--dns-search", "--dns-option", "--dns-opt", "--add-host", "--network-alias",
-         "--net-alias", "--mac-address", "--link-local-ip"),
-        NETWORK,
-    ),
 }  # fmt: skip
 # Options of Docker's and Podman's that will not come.
 NEVER: dict[str, Reason] = {
@@ -30,6 +20,7 @@ NEVER: dict[str, Reason] = {
         ("only Windows has it", None),
     ),
     "--kernel-memory": ("the kernel has no such limit any more", "-m counts its memory, too"),
+    "--link-local-ip": ("a container has no link-local addresses", "--ip, --ip6"),
     "--storage-opt": ("the size of a container's own layer cannot be limited", None),
     "--disable-content-trust": ("signatures are not looked at anyway", "just leave it out"),
     "--use-api-socket": ("there is no daemon, and so no socket of one", None),
@@ -39,6 +30,12 @@ NEVER: dict[str, Reason] = {
 }
 RUN = UNBUILT | NEVER
 BUNDLE = ("a bundle has no engine around it", "minirun run and minirun create know this option")
+CREATE_NETWORK: dict[str, Reason] = {
+    "--aux-address": ("addresses are not kept free one by one", "--ip-range leaves some of them"),
+    **dict.fromkeys(("--attachable", "--ingress", "--scope", "--config-only", "--config-from"), SWARM),
+    **dict.fromkeys(("--ipam-driver", "--ipam-opt"), ("we give addresses out ourselves", None)),
+    "--disable-dns": ("the default network has no names", "minirun run without --network"),
+}
 FLAGS: dict[str, dict[str, Reason]] = {
     "run": RUN,
     "create": RUN,
@@ -50,7 +47,6 @@ COMMANDS: dict[str, Reason] = {
                     "minirun run, and minirun commit what it has changed")),
     **dict.fromkeys(("push", "login", "logout", "search", "save", "load"),
                     ("not there yet", "skopeo copy oci:STORE:NAME … reads the store")),
-    **dict.fromkeys(("network", "port"), NETWORK),
     **dict.fromkeys(("swarm", "service", "stack", "node", "secret", "config"), SWARM),
     **dict.fromkeys(("compose", "pod", "kube"), ("minirun runs one container at a time", None)),
 }  # fmt: skip

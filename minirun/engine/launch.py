@@ -15,7 +15,17 @@ from __future__ import annotations
 
 import os
 
-from minirun.engine import bundling, edits, events, exposure, files, finish, mounts, variables
+from minirun.engine import (
+    bundling,
+    edits,
+    events,
+    exposure,
+    files,
+    finish,
+    health,
+    mounts,
+    variables,
+)  # fmt: skip
 from minirun.engine.container import CREATED, SHORT, read, write
 from minirun.engine.network import endpoints, ports, wish
 from minirun.engine.oci import LOG, OWN, Runtime
@@ -174,6 +184,7 @@ def claim(job: Launch) -> None:
         "labels": {**image_labels(job.image), **variables.labels(options)},
         "autoRemove": bool(options.get("rm")),
         "stopSignal": stop_signal(job.image, options),
+        "healthcheck": health.wanted(bundle.settings(job.image.config), options),
         **wish.plan(job.state, options, exposed_ports(job.image)),
     }
     job.container = job.state.containers.claim(options.get("name"), record)

@@ -16,7 +16,7 @@ from _signal import SIG_DFL, signal  # type: ignore[import-not-found]
 from _socket import socket, socketpair
 
 from minirun import linux
-from minirun.engine import exposure, helpers, logoptions, wire
+from minirun.engine import exposure, health, helpers, logoptions, wire
 from minirun.engine.loop import RESTORED
 from minirun.engine.network import endpoints
 from minirun.errors import Error
@@ -78,7 +78,7 @@ def make_plan(job: Launch) -> dict[str, Any]:
     before = job.runtime.log_options()
     if job.explain and job.runtime.is_own:
         before.append("--explain=json" if job.explain == "json" else "--explain")
-    store = paths.base or ""
+    store, check = paths.base or "", container.record.get("healthcheck")
     return {
         "directory": container.directory,
         "attach": paths.attach,  # the directory of the sockets
@@ -91,8 +91,9 @@ def make_plan(job: Launch) -> dict[str, Any]:
         "network": endpoints.command(job.state, container),  # the helper that plugs it in
         "again": helpers.command("again", store, container.id),
         "finish": helpers.command("finish", store, container.id),
-        "health": 0,  # seconds until it is asked for the first time; 0: never
-        "check": helpers.command("health", store, container.id),
+        "facts": {"health": health.new()} if check else {},  # of the state, at each start
+        "health": health.first(check) if check else 0,  # seconds to the first check; 0: no checks
+        "check": helpers.command("probe", store, container.id),
     }
 
 

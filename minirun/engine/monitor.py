@@ -207,6 +207,7 @@ class Monitor:
             startTime=records.start_time(self.pid),
             started=time.time(),
             error="",
+            **self.plan["facts"],
         )
         for client in list(self.audience.clients):
             self.tell_started(client)

@@ -30,6 +30,7 @@ PLAN, WATCH, SIGNAL, STOP, NOTE, CLOSE, HEALTH = b"P", b"W", b"K", b"X", b"N", b
 STARTED, STDOUT, STDERR, FAILED, ENDED = b"S", b"o", b"e", b"F", b"E"
 AGAIN = b" again"
 LARGEST = 1 << 17  # bytes of a message
+ANCILLARY = 1 << 11  # room for as many descriptors as one message can carry (SCM_MAX_FD, 253)
 RIGHTS = 16 + 4 * 253  # bytes for the open files of a message: SCM_MAX_FD of them
 KIND = AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC
 

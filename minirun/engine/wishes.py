@@ -1,11 +1,11 @@
 """What the flags of ``run``, ``create`` and ``start`` say about the life of a container, checked.
 
-Interface: check, log, attachment, make_attachment.
+Interface: check, attachment, make_attachment.
 """
 
 from __future__ import annotations
 
-from minirun.engine import logfile, restart, values
+from minirun.engine import logoptions, restart
 from minirun.errors import UsageError, printable
 
 TYPE_CHECKING = False
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from minirun.engine.attach import Attachment
 
-UNNEEDED = ("compress", "mode")  # of the log: what they ask for makes no difference here
 STREAMS = {"stdin": b"i", "stdout": b"o", "stderr": b"e"}
 
 
@@ -30,34 +29,9 @@ def check(options: Mapping[str, Any]) -> None:
         from minirun.image.bundle import signal_number
 
         signal_number(options["stop_signal"])
-    log(options)
+    logoptions.size_and_files(options)
     if options["stop_timeout"]:
         seconds(options["stop_timeout"], "--stop-timeout")
-
-
-def log(options: Mapping[str, Any]) -> tuple[int, int]:
-    """How large a file of the log may be, in bytes, and how many there may be; none for no log.
-
-    The drivers json-file and local are the same here: there is one kind of log.
-    """
-    driver = options.get("log_driver") or "json-file"
-    if driver not in ("json-file", "local", "none"):
-        raise UsageError(
-            f"--log-driver {printable(driver)[:40]}: there are json-file (or local) and none",
-            hint="minirun logs -f NAME | logger sends it on",
-        )
-    size, files = logfile.SIZE, logfile.FILES
-    for text in options.get("log_opt") or ():
-        name, _, value = text.partition("=")
-        if name == "max-size":
-            size = values.size(value) if value != "-1" else values.LARGEST
-        elif name == "max-file":
-            files = values.integer(value, range(1, 1000), "--log-opt max-file")
-        elif name not in UNNEEDED:
-            raise UsageError(f"--log-opt {printable(name)[:40]}: there are max-size and max-file")
-    if size < 1 or files < 1:
-        raise UsageError("--log-opt: max-size and max-file begin at 1")
-    return size, 0 if driver == "none" else files
 
 
 def seconds(text: str, flag: str) -> float:
