@@ -62,8 +62,12 @@ SECTIONS = (
         ),
     ),
     (
-        "Volumes",
-        (("volume", "Make, list and remove volumes"),),
+        "Networks and volumes",
+        (
+            ("network", "Make, list and remove networks; connect containers"),
+            ("port", "Show where a container's ports are reached"),
+            ("volume", "Make, list and remove volumes"),
+        ),
     ),
     (
         "Taking it apart",
@@ -76,6 +80,7 @@ SECTIONS = (
     (
         "This machine",
         (
+            ("system", "Disk usage, clean-up, a check for damage, start after a reboot"),
             ("doctor", "Try everything that containers need, and say how to mend it"),
             ("info", "Show what there is on this machine"),
             ("version", "Show versions"),

@@ -24,7 +24,7 @@ from minirun.image import lock
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import hashlib
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from io import FileIO
     from typing import Any
 
@@ -139,20 +139,21 @@ class Blobs:
             for directory in (*(entry.path for entry in algorithms), self._blobs):
                 sync_directory(directory)
 
-    def delete_all_but(self, keep: set[str]) -> int:
-        """Delete every blob whose digest is not in ``keep``, and all partial ones; returns bytes.
+    def all_but(self, keep: Collection[str]) -> list[str]:
+        """The paths of every blob whose digest is not in ``keep``, and of all partial ones."""
+        found = [os.path.join(self._ingest, name) for name in os.listdir(self._ingest)]
+        for algorithm in os.listdir(self._blobs):
+            folder = os.path.join(self._blobs, algorithm)
+            names = os.listdir(folder)
+            found += [f"{folder}/{name}" for name in names if f"{algorithm}:{name}" not in keep]
+        return found
 
-        Call it under sweeping().
-        """
-        with os.scandir(self._ingest) as partials:
-            victims = list(partials)
-        with os.scandir(self._blobs) as algorithms:
-            for algorithm in algorithms:
-                with os.scandir(algorithm) as blobs:
-                    victims += [b for b in blobs if f"{algorithm.name}:{b.name}" not in keep]
-        freed = sum(victim.stat(follow_symlinks=False).st_size for victim in victims)
-        for victim in victims:
-            os.unlink(victim)
+    def delete(self, paths: Iterable[str]) -> int:
+        """Delete what ``all_but`` has found, under the same sweeping(); returns bytes."""
+        freed = 0
+        for path in paths:
+            freed += os.stat(path, follow_symlinks=False).st_size
+            os.unlink(path)
         return freed
 
 

@@ -205,11 +205,15 @@ class Store(Blobs):
                 self._sweep()
 
     def _sweep(self) -> int:
-        """Delete every blob that no image reaches. If one cannot be read, nothing is deleted."""
+        return self.delete(self.unneeded())
+
+    def unneeded(self) -> list[str]:
+        """The files of all blobs that no image reaches. StoreError if one cannot be read: then
+        nobody knows. Call it under sweeping()."""
         keep: set[str] = set()
         for image in self.images():
             keep |= {blob["digest"] for blob in (image.descriptor, *_children(image.manifest))}
-        return self.delete_all_but(keep)
+        return self.all_but(keep)
 
 
 def _ids(store: Store, entries: list[Document]) -> set[str]:
