@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 
-from minirun.engine import events
 from minirun.engine.launch import Launch, take_up, write_bundle
 from minirun.engine.paths import Paths
 from minirun.engine.state import State
@@ -21,9 +20,6 @@ def main() -> None:
     container = state.containers.load(ident)
     if container is None:
         raise NotFound(f"no such container: {ident}")
-    code = container.state.get("exitCode", 0)
-    events.of_container(state.paths, container, "die", exitCode=code)
     job = Launch(state, container.options)
     take_up(job, container)
     write_bundle(job)
-    events.of_container(state.paths, container, "start")

@@ -17,26 +17,30 @@ from minirun.engine.containers import KILLED, wait_for_runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from minirun.engine.container import Container
     from minirun.engine.state import State
 
 
-def finish(state: State, container: Container) -> None:
+def finish(state: State, container: Container, wait: Callable[[], object] = lambda: None) -> None:
     """Give back all that a start takes; keep the record, or with --rm nothing at all.
 
-    How it ended is in its state by now: its monitor wrote it.
+    How it ended is in its state by now: its monitor wrote it. ``wait()`` returns when the monitor
+    needs nothing of the container any more.
     """
+    if container.record.get("networks"):
+        from minirun.engine.network import endpoints
+
+        endpoints.release(state, container)
+    state.snapshots.unmount(container.directory)
+    wait()
     container.reload_state()
     if container.status in UNDER_WAY:
         container.save_state(status=EXITED, pid=0, finished=time.time())
     if container.status == EXITED:
         code = container.state.get("exitCode", 0)
         events.of_container(state.paths, container, "die", exitCode=code)
-    if container.record.get("networks"):
-        from minirun.engine.network import endpoints
-
-        endpoints.release(state, container)
-    state.snapshots.unmount(container.directory)
     if container.record.get("autoRemove"):
         remove(state, container, volumes=True)
     else:
@@ -63,6 +67,7 @@ def settle(state: State, container: Container) -> None:
         container.record["autoRemove"] = True
     elif container.status in UNDER_WAY:
         container.save_state(status=EXITED, pid=0, exitCode=KILLED, finished=time.time())
+        events.of_container(state.paths, container, "die", exitCode=KILLED)
     finish(state, container)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sys
 from _signal import SIG_DFL, signal  # type: ignore[import-not-found]
-from _socket import socket, socketpair
+from _socket import SHUT_WR, socket, socketpair
 
 from minirun import linux
 from minirun.engine import exposure, health, helpers, logoptions, wire
@@ -63,11 +63,10 @@ def send_plan(job: Launch) -> None:
     """Hand the container over: the plan, and with it the lock."""
     import marshal  # both ends are the same interpreter, and it costs nothing
 
-    assert job.monitor
     data = marshal.dumps(make_plan(job))
     try:
         kept = (job.container.live, *job.ports.fds(), *job.state.paths.locks)
-        wire.send(job.monitor, wire.PLAN, data, kept)
+        wire.send(connection(job), wire.PLAN, data, kept)
     except ConnectionError:
         raise Error("the container's monitor could not be started") from None
 
@@ -80,6 +79,7 @@ def make_plan(job: Launch) -> dict[str, Any]:
         before.append("--explain=json" if job.explain == "json" else "--explain")
     store, check = paths.base or "", container.record.get("healthcheck")
     return {
+        "store": store,  # what --root says; "": nothing
         "directory": container.directory,
         "attach": paths.attach,  # the directory of the sockets
         "streams": job.attachment.streams if job.attachment else wire.STDERR,
@@ -104,8 +104,14 @@ def stdin(job: Launch) -> str:
     return "once" if job.attachment and b"i" in job.attachment.streams else "open"
 
 
-def wait_until_started(monitor: socket) -> int:
-    """0 once the container runs; else the exit code, and what was said is on standard error."""
+def connection(job: Launch) -> socket:
+    assert job.monitor
+    return job.monitor
+
+
+def wait_until_started(monitor: socket) -> tuple[bytes, int]:
+    """Its last word to us (STARTED, FAILED, or none), and the exit code of what has failed; what
+    was said about that is on standard error then."""
     said = b""
     while True:
         kind, data, fds = wire.receive(monitor)
@@ -114,9 +120,16 @@ def wait_until_started(monitor: socket) -> int:
         if kind == wire.STDERR:
             said += data
         elif kind == wire.STARTED:
-            return 0
-        elif kind == wire.FAILED:
+            monitor.close()
+            return kind, 0
+        else:
             sys.stderr.write(said.decode(errors="surrogateescape"))
-            return int(data)
-        elif not kind:
-            raise Error("the container's monitor has died")
+            return kind, int(data or 0)
+
+
+def wait_until_gone(job: Launch) -> None:
+    """Wait until the monitor has ended. One that has no plan ends because we hang up."""
+    if job.is_ours and job.ending is None:
+        connection(job).shutdown(SHUT_WR)
+    while wire.receive(connection(job))[0]:
+        pass

@@ -20,11 +20,12 @@ import time
 from _socket import socket
 
 from minirun import document
-from minirun.engine import console, oom, restart, wire
+from minirun.engine import console, events, oom, restart, wire
 from minirun.engine import container as records
 from minirun.engine.audience import Audience, Client
 from minirun.engine.logfile import Log
 from minirun.engine.loop import Loop
+from minirun.engine.paths import Paths
 from minirun.engine.streams import Streams
 
 TYPE_CHECKING = False
@@ -209,6 +210,7 @@ class Monitor:
             error="",
             **self.plan["facts"],
         )
+        self.emit("start")
         for client in list(self.audience.clients):
             self.tell_started(client)
         if self.plan["stdin"] == "once":
@@ -252,6 +254,9 @@ class Monitor:
             finished=time.time(),
             status=records.RESTARTING if self.again else records.EXITED,
         )
+        if killed_for_memory:
+            self.emit("oom")
+        self.emit("die", exitCode=self.code)
         if self.again:
             self.waited = restart.pause(self.waited, ran)
             state["restarts"] = restarts + 1
@@ -321,11 +326,19 @@ class Monitor:
     # --- what may happen meanwhile ----------------------------------------------------------------
 
     def check_health(self) -> None:
-        self.loop.spawn(self.plan["check"], self.streams.helpers(), lambda code: None)
+        self.loop.spawn(self.plan["check"], self.streams.helpers(), self.checked)
+
+    def checked(self, code: int) -> None:
+        """The helper has said when it is due again, unless it went wrong itself."""
+        if code and self.pid:
+            self.loop.after(self.plan["health"], self.check_health)
 
     def note_failure(self, error: str) -> None:
         """Something is amiss, but not so that the container had to end."""
         self.container.state["error"] = error
+
+    def emit(self, action: str, **more: object) -> None:
+        events.of_container(Paths(self.plan["store"] or None), self.container, action, **more)
 
     def save(self, **changes: object) -> None:
         """A full disk must not end a container: then its state is what we know, for now."""
