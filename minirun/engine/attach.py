@@ -9,13 +9,13 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 from contextlib import ExitStack
 
 from minirun.engine import wire
 from minirun.engine.terminal import Detached, window_size, write_all
-from minirun.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SIGCHLD, SIGWINCH = 17, 28
 OUTPUTS = {wire.STDOUT: 1, wire.STDERR: 2}
+LAST = (wire.ENDED, wire.FAILED, b"")
+LOST = 125
 
 
 class Attachment:
@@ -45,7 +47,7 @@ class Attachment:
     ) -> None:
         self.streams, self.terminal, self.keys = streams, terminal, keys
         self.proxy, self.owns, self.when_started = proxy, owns, when_started
-        self.detached = False
+        self._started = False
         self.signals: Signals | None = None
         self.input: Input | None = None
         self._closed: set[bytes] = set()
@@ -65,37 +67,47 @@ class Attachment:
         height, width = (int.from_bytes(size[at : at + 2], sys.byteorder) for at in (0, 2))
         return {"height": height, "width": width}
 
-    def serve(self, monitor: socket) -> tuple[int, bool]:
-        """The exit code, and whether the container could not even be started."""
+    def serve(self, monitor: socket) -> tuple[bytes, int]:
+        """The last word of the monitor, and the exit code: ENDED; FAILED, the container could not
+        even be started; b"", the monitor has died; or WATCH, if somebody let go of it."""
         poller = select.poll()
         poller.register(monitor, select.POLLIN)
-        started = False
         with ExitStack() as stack:
-            while True:
-                try:
+            try:
+                while True:
                     for fd, events in poller.poll():
                         if fd == monitor.fileno():
                             kind, data, fds = wire.receive(monitor)
-                            if kind == wire.STARTED and not started:
-                                started = True
-                                self._begin(int(data), fds, monitor, poller, stack)
-                            elif kind in OUTPUTS:
-                                self._show(monitor, kind, data)
-                            elif kind in (wire.ENDED, wire.FAILED):
-                                return int(data.split()[0]), kind == wire.FAILED
-                            elif not kind:
-                                raise Error("the container's monitor has died")
+                            if kind in LAST:
+                                return kind, int(data.split()[0]) if data else LOST
+                            self._hear(monitor, kind, data, fds, poller, stack)
                         elif self.signals and fd == self.signals.fd:
                             self._pass_on(monitor)
                         elif self.input:
                             self.input.serve(fd, events)
-                except Detached:
-                    self.detached = True
-                    return 0, False
+            except Detached:
+                sys.stderr.write("\r\n")
+                return wire.WATCH, 0
 
-    def _begin(
-        self, pid: int, fds: list[int], monitor: socket, poller: select.poll, stack: ExitStack
+    def _hear(
+        self,
+        monitor: socket,
+        kind: bytes,
+        data: bytes,
+        fds: list[int],
+        poller: select.poll,
+        stack: ExitStack,
     ) -> None:
+        if kind in OUTPUTS:
+            self._show(monitor, kind, data)
+        elif kind == wire.STARTED and not self._started:
+            self._started = True
+            self._begin(int(data), fds, poller, stack)
+        else:
+            for fd in fds:
+                os.close(fd)
+
+    def _begin(self, pid: int, fds: list[int], poller: select.poll, stack: ExitStack) -> None:
         """It runs: from now on it can have our signals and our input."""
         from minirun.engine.stdin import Input
 

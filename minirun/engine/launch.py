@@ -25,7 +25,8 @@ from minirun.engine import (
     health,
     mounts,
     variables,
-)  # fmt: skip
+    wire,
+)
 from minirun.engine.container import CREATED, SHORT, read, write
 from minirun.engine.network import endpoints, ports, wish
 from minirun.engine.oci import LOG, OWN, Runtime
@@ -56,7 +57,8 @@ class Launch:
     image: Image
     container: Container
     exit_code = 0
-    has_failed = False
+    is_ours = True  # until the monitor has it, and when it gives it back
+    ending: bytes | None = None  # the monitor's last word, of wire.py; b"" if there was none
 
     def __init__(
         self, state: State, options: Mapping[str, Any], attachment: Attachment | None = None
@@ -126,21 +128,19 @@ def take_up(job: Launch, container: Container) -> None:
 
 
 def carry_out(job: Launch, narrator: Narrator) -> int:
-    """The steps from the files to the end. What fails is undone; what ends is cleaned up."""
-    job.has_failed = True
-    detached = False
+    """The steps from the files to the end. What fails is undone; what ends is cleaned up; what goes
+    on is its monitor's, also if something happens to us."""
     try:
         for step in (mount_layers, write_bundle, start):
             narrator.run(step, job)
-        detached = not job.has_failed and (not job.attachment or job.attachment.detached)
     finally:
-        if detached:
-            os.close(job.container.live)  # the monitor has it: from now on the container is its own
-        else:
+        if job.is_ours:
             try:
                 narrator.run(clean_up, job)
             except (Error, OSError) as error:  # the next command tries again: finish.settle
                 warn(f"cannot clean up container {job.container.id[:SHORT]}: {error}")
+        else:
+            os.close(job.container.live)
     return job.exit_code
 
 
@@ -271,16 +271,16 @@ def start(job: Launch) -> None:
     """
     from minirun.engine import launcher
 
-    assert job.monitor
     launcher.send_plan(job)
-    if job.attachment:
-        job.exit_code, job.has_failed = job.attachment.serve(job.monitor)
-    else:
-        job.exit_code = launcher.wait_until_started(job.monitor)
-        job.has_failed = job.exit_code != 0
-    job.monitor.close()
-    if job.has_failed and (failure := reason(job)):
+    job.is_ours = False
+    connect = job.attachment.serve if job.attachment else launcher.wait_until_started
+    ending, code = connect(launcher.connection(job))
+    job.ending, job.exit_code = ending, code
+    job.is_ours = ending not in (wire.STARTED, wire.WATCH)
+    if ending == wire.FAILED and (failure := reason(job)):
         raise failure
+    if not ending:
+        raise Error("the container's monitor has died", hint=f"see {job.container.directory}")
 
 
 def reason(job: Launch) -> Error | None:
@@ -297,4 +297,9 @@ def clean_up(job: Launch) -> None:
     shell:  umount rootfs; rm -r /var/lib/minirun/containers/$ID
     man:    umount(8)
     """
-    finish.finish(job.state, job.container)
+    from minirun.engine import launcher
+
+    if job.ending is None or job.ending:
+        finish.finish(job.state, job.container, lambda: launcher.wait_until_gone(job))
+    else:
+        finish.settle(job.state, job.container)

@@ -137,7 +137,7 @@ def _last(records: Iterable[Record], lines: int) -> list[Record]:
         kept.append((moment, stream, data[place + 1 :]))
         if not ends:
             break
-    return kept[::-1] if lines else []
+    return [record for record in reversed(kept) if record[2]] if lines else []
 
 
 class Printer:

@@ -83,7 +83,9 @@ def attach(
     attachment.hold_signals()
     wire.send(connection, wire.WATCH, attachment.streams)
     events.of_container(state.paths, container, "attach")
-    code, _ = attachment.serve(connection)
+    ending, code = attachment.serve(connection)
+    if not ending:
+        raise StateError(f"the monitor of container {container.name} has died")
     return code
 
 
