@@ -63,7 +63,7 @@ class Command(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            reason = later.flag(self.name or "", error.option_name)
+            reason = later.flag(ctx.command_path.partition(" ")[2], error.option_name)
             if reason is None:
                 raise
             raise UsageError(f"{error.option_name}: {reason[0]}", hint=reason[1]) from None

@@ -10,11 +10,8 @@ SWARM = ("minirun works on one machine and leaves clusters to Swarm and Kubernet
 
 Reason = tuple[str, str | None]
 
-# Rows of options.py that nobody has built yet: who builds one takes it out here.
-UNBUILT: dict[str, Reason] = {
-}  # fmt: skip
 # Options of Docker's and Podman's that will not come.
-NEVER: dict[str, Reason] = {
+RUN: dict[str, Reason] = {
     **dict.fromkeys(
         ("--isolation", "--cpu-count", "--cpu-percent", "--io-maxbandwidth", "--io-maxiops"),
         ("only Windows has it", None),
@@ -28,11 +25,12 @@ NEVER: dict[str, Reason] = {
     "--pod": ("minirun runs one container at a time", "--network container:NAME shares one"),
     "--replace": ("a container is never replaced by another", "minirun rm -f NAME before"),
 }
-RUN = UNBUILT | NEVER
 BUNDLE = ("a bundle has no engine around it", "minirun run and minirun create know this option")
 CREATE_NETWORK: dict[str, Reason] = {
     "--aux-address": ("addresses are not kept free one by one", "--ip-range leaves some of them"),
-    **dict.fromkeys(("--attachable", "--ingress", "--scope", "--config-only", "--config-from"), SWARM),
+    **dict.fromkeys(
+        ("--attachable", "--ingress", "--scope", "--config-only", "--config-from"), SWARM
+    ),
     **dict.fromkeys(("--ipam-driver", "--ipam-opt"), ("we give addresses out ourselves", None)),
     "--disable-dns": ("the default network has no names", "minirun run without --network"),
 }
@@ -40,6 +38,7 @@ FLAGS: dict[str, dict[str, Reason]] = {
     "run": RUN,
     "create": RUN,
     "bundle": RUN,
+    "network create": CREATE_NETWORK,
     "pull": {"-a": IMAGE, "--all-tags": IMAGE},
 }
 COMMANDS: dict[str, Reason] = {

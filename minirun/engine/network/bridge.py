@@ -3,7 +3,7 @@
     with Links() as links:                  # of the network namespace that this process is in
         links.raise_bridge(network)         # ip link add minirun0 type bridge; ip address add …
         links.plug(lease, network, netns)   # ip link add veth… type veth peer name eth0 netns …
-    inside(netns, leases)                   # ip address add … dev eth0; ip route add default …
+    inside(netns, leases, leases)           # ip address add … dev eth0; ip route add default …
 
 Importing pyroute2 takes a tenth of a second: only who makes or removes links imports this file.
 """
@@ -11,7 +11,7 @@ Importing pyroute2 takes a tenth of a second: only who makes or removes links im
 from __future__ import annotations
 
 import os
-from _socket import if_nametoindex
+from _socket import AF_INET6, if_nametoindex
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -101,12 +101,11 @@ class Links:
             if plant.exists(name):
                 raise Error(f"cannot remove interface {name}") from None
 
-    def settle(self, lease: Record, *, default: bool) -> None:
-        """In the container: addresses, and the way out, if it leads by this cable."""
+    def settle(self, lease: Record) -> None:
+        """In the container: the addresses of an interface."""
         name = f"eth{lease['index']}"
         index = if_nametoindex(name)
-        has_ipv6 = os.path.isdir(f"{plant.SYSCTLS}/ipv6")
-        if has_ipv6:
+        if os.path.isdir(f"{plant.SYSCTLS}/ipv6"):
             plant.write_sysctl(f"ipv6/conf/{name}/accept_ra", "0")
             plant.write_sysctl(f"ipv6/conf/{name}/disable_ipv6", "0" if lease["address6"] else "1")
         self._do("addr", "add", name, index=index, address=lease["address"],
@@ -115,10 +114,14 @@ class Links:
             self._do("addr", "add", name, index=index, address=lease["address6"],
                      prefixlen=lease["prefix6"], flags=NODAD)  # fmt: skip
         self._do("link", "set", name, index=index, state="up")
-        if default:
-            self._do("route", "add", name, dst="default", gateway=lease["gateway"])
-            if lease["address6"]:
-                self._do("route", "add", name, dst="default", gateway=lease["gateway6"], family=10)
+
+    def lead_out(self, lease: Record) -> None:
+        """In the container: packets to anywhere else go by this lease's network."""
+        name = f"eth{lease['index']}"
+        way = {"dst": "default", "oif": if_nametoindex(name)}
+        self._do("route", "replace", name, gateway=lease["gateway"], **way)
+        if lease["address6"]:
+            self._do("route", "replace", name, gateway=lease["gateway6"], family=AF_INET6, **way)
 
     def _do(self, what: str, verb: str, interface: str, /, **words: Any) -> None:
         """As ``ip WHAT VERB …``; Error, if the kernel refuses."""
@@ -130,11 +133,12 @@ class Links:
             raise Error(f"interface {interface}: {what} {verb} {asked}: {reason}") from None
 
 
-def inside(netns: int, leases: Sequence[Record]) -> None:
-    """Give the cables' other ends their addresses, in network namespace ``netns``. This process
-    stays there. The way out is by the first network that leads out."""
+def inside(netns: int, own: Sequence[Record], fresh: Sequence[Record]) -> None:
+    """Give the ends of ``fresh`` cables their addresses, in network namespace ``netns``; the way
+    out is by the first of its ``own`` networks that leads out. This process stays there."""
     linux.setns(netns, linux.CLONE_NEWNET)
-    ways = [lease for lease in leases if not lease["internal"]]
     with Links() as links:
-        for lease in leases:
-            links.settle(lease, default=lease in ways[:1])
+        for lease in fresh:
+            links.settle(lease)
+        for lease in [lease for lease in own if not lease["internal"]][:1]:
+            links.lead_out(lease)

@@ -15,11 +15,12 @@ import os
 
 from minirun.engine.network import addresses, ports, records, upstream, wish
 from minirun.engine.network.leases import Leases
+from minirun.engine.paths import user
 from minirun.errors import Error, NotFound, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from minirun.engine.container import Container
@@ -56,15 +57,43 @@ def prepare(state: State, container: Container, hostname: str) -> ports.Held:
             six = any(place["address6"] for place in own)
             own[0]["ports"], held = ports.hold(container.record.get("ports", ()), ipv6=six)
             leases.add(*own)
-        resolver = resolver_of(state, own)
-    container.save_state(networks={place["name"]: place for place in own}, ports=own[0]["ports"])
-    host = upstream.read_host()
-    write_files(
-        container,
-        hosts(state, container, hostname, own),
-        upstream.of_container(host, container.options, resolver).text(),
-    )
+            if held.sockets and user():
+                from minirun.engine.network import relay
+
+                held.relay = relay.start(held.fds(), published(own), state.paths.run)
+    try:
+        container.save_state(**facts(own))
+        write_network_files(state, container, hostname, own)
+    except BaseException:
+        held.close()
+        release(state, container)
+        raise
     return held
+
+
+def facts(own: Sequence[Lease]) -> Record:
+    """What a container's state says of its leases."""
+    ports_of = [port for place in own for port in place["ports"]]
+    return {"networks": {place["name"]: place for place in own}, "ports": ports_of}
+
+
+def published(places: Iterable[Lease]) -> list[Record]:
+    """The published ports of these leases, each with the address that it leads to."""
+    return [
+        port | {"address": lease["address6" if ":" in port["hostIp"] else "address"]}
+        for lease in places
+        for port in lease["ports"]
+        if lease["address6"] or ":" not in port["hostIp"]
+    ]
+
+
+def write_network_files(
+    state: State, container: Container, hostname: str, own: Sequence[Lease]
+) -> None:
+    """The hosts file and the resolv.conf of a container that has these leases."""
+    host, resolver = upstream.read_host(), resolver_of(state, own)
+    resolv_conf = upstream.of_container(host, container.options, resolver).text() if own else NO_DNS
+    write_files(container, hosts(state, container, hostname, own), resolv_conf)
 
 
 def command(state: State, container: Container) -> list[str]:
@@ -91,9 +120,18 @@ def unplug(state: State, leases: Leases, own: list[Lease]) -> None:
     """Take the cables of these leases away, and the leases at the end of it."""
     from minirun.engine.network import plant
 
+    def take_away() -> None:
+        plant.shrink(state.paths, leases, own)
+        leases.save()
+
     leases.all = [other for other in leases.all if other not in own]
-    plant.shrink(state.paths, leases, own)
-    leases.save()
+    if user():
+        from minirun.engine import rootless
+
+        rootless.in_network(state.paths.run, take_away)
+        leases.load()
+    else:
+        take_away()
 
 
 # --- leases ---------------------------------------------------------------------------------------
@@ -190,8 +228,9 @@ def hosts(state: State, container: Container, hostname: str, own: Sequence[Lease
         for address in (place["address"], place["address6"])
         if address
     ]
-    text = HOSTS + "".join(lines) + _extra_hosts(container, own[0]["gateway"])
-    return text + "".join(_links(state, container))
+    gateway = own[0]["gateway"] if own else ""
+    links = _links(state, container)
+    return HOSTS + "".join(lines) + _extra_hosts(container, gateway) + "".join(links)
 
 
 def _extra_hosts(container: Container, gateway: str) -> str:

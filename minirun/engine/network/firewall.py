@@ -60,8 +60,8 @@ table inet {table} {{
         meta nfproto ipv6 fib daddr type local jump published
     }}
     chain leaving {{
-        type nat hook output priority dstnat; policy accept;
-        ip daddr 0.0.0.0/0 fib daddr type local jump published
+        type nat hook output priority -100; policy accept;
+        meta nfproto ipv4 fib daddr type local jump published
         ip6 daddr != ::1 fib daddr type local jump published
     }}
     chain published {{
@@ -70,7 +70,7 @@ table inet {table} {{
         dnat ip6 to ip6 daddr . meta l4proto . th dport map @ports6
         dnat ip6 to meta l4proto . th dport map @any6
     }}
-    chain masquerade {{
+    chain departing {{
         type nat hook postrouting priority srcnat; policy accept;
         {masquerade}
     }}
@@ -175,6 +175,14 @@ def apply(text: str) -> None:
             f"nft refuses the firewall's rules: {printable(lines[0])}",
             hint="minirun doctor --net NAME",
         )
+
+
+def exists(table: str) -> bool:
+    import subprocess
+
+    command = ["nft", "list", "tables", "inet"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    return f"table inet {table}" in listed.stdout.splitlines()
 
 
 def remove(table: str) -> None:

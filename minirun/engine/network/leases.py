@@ -48,15 +48,21 @@ class Leases:
         os.makedirs(self.directory, 0o700, exist_ok=True)
         self._lock = os.open(self.directory + "/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self.all = read(self.path)
-        self.opened: list[str] = list((documents.read(self.path) or {}).get("opened") or ())
+        self.load()
         return self
+
+    def load(self) -> None:
+        """See what is on disk."""
+        found = documents.read(self.path) or {}
+        self.all: list[Lease] = list(found.get("leases") or ())
+        self.opened: list[str] = list(found.get("opened") or ())
 
     def __exit__(self, *_: object) -> None:
         os.close(self._lock)
 
     def of_container(self, ident: str) -> list[Lease]:
-        return [lease for lease in self.all if lease["container"] == ident]
+        own = [lease for lease in self.all if lease["container"] == ident]
+        return sorted(own, key=lambda lease: int(lease["index"]))
 
     def of_network(self, ident: str) -> list[Lease]:
         return [lease for lease in self.all if lease["network"] == ident]

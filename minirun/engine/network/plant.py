@@ -87,8 +87,8 @@ def set_rules(paths: Paths, leases: Leases, up: list[Record]) -> None:
             {"bridge": n["bridge"], "subnets": records.subnets(n), "internal": n["internal"]}
             for n in up
         ]
-        text = firewall.script(table, networks, published(leases), leases.opened)
-    path = os.path.dirname(leases.path) + "/rules.nft"
+        text = firewall.script(table, networks, endpoints.published(leases.all), leases.opened)
+    path = _rules(leases)
     if _read(path) == text:
         return
     if text:
@@ -99,14 +99,15 @@ def set_rules(paths: Paths, leases: Leases, up: list[Record]) -> None:
         file.write(text)
 
 
-def published(leases: Leases) -> list[Record]:
-    """The ports of all containers, each with the address that it leads to."""
-    return [
-        port | {"address": lease["address6" if ":" in port["hostIp"] else "address"]}
-        for lease in leases.all
-        for port in lease["ports"]
-        if lease["address6"] or ":" not in port["hostIp"]
-    ]
+def _rules(leases: Leases) -> str:
+    """The script that the kernel has taken last."""
+    return leases.directory + "/rules.nft"
+
+
+def forget_rules(leases: Leases) -> None:
+    """Have the table put in place anew, whatever it is now."""
+    with open(_rules(leases), "w", encoding="ascii") as file:
+        file.write("flushed\n")
 
 
 # --- links ----------------------------------------------------------------------------------------
@@ -114,7 +115,7 @@ def published(leases: Leases) -> list[Record]:
 
 def exists(interface: str) -> bool:
     try:
-        return bool(if_nametoindex(interface))
+        return bool(interface and if_nametoindex(interface))
     except OSError:
         return False
 

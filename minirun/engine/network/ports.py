@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import _socket as socket
 import errno
+import os
 
 from minirun.errors import Error, UsageError, printable
 
@@ -140,18 +141,23 @@ KINDS = {
 
 
 class Held:
-    """The sockets that hold the ports of one container; the descriptors can be inherited."""
+    """The sockets that hold the ports of one container; the descriptors can be inherited. What a
+    ``relay`` wants to be kept open as long as they are is kept, too."""
 
     def __init__(self) -> None:
         self.sockets: list[socket.socket] = []
+        self.relay = -1
 
     def fds(self) -> list[int]:
-        return [held.fileno() for held in self.sockets]
+        found = [held.fileno() for held in self.sockets]
+        return found if self.relay < 0 else [*found, self.relay]
 
     def close(self) -> None:
         for held in self.sockets:
             held.close()
-        self.sockets = []
+        if self.relay >= 0:
+            os.close(self.relay)
+        self.sockets, self.relay = [], -1
 
 
 def hold(wanted: Iterable[Port], *, ipv6: bool) -> tuple[list[Port], Held]:

@@ -9,7 +9,8 @@ in the machine's namespace, what they say.
     RUN/uplink      locked by a process that starts the program, and ends it with the holder of the
                     namespaces; what the program says is in it
 
-On tap0, 10.0.2.2 is the gateway, and 10.0.2.3 the name server that this machine itself asks.
+On tap0, 10.0.2.2 is the gateway, and 10.0.2.3 the name server that this machine itself asks
+(upstream.py).
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ import time
 from minirun.errors import Error, NotFound, printable
 
 TAP = "tap0"
-DNS = "10.0.2.3"
 # As the addresses of slirp4netns, for both: pasta would give tap0 those of this machine.
 PASTA = (
     "pasta --foreground --quiet --config-net --ns-ifname tap0 --mtu 65520 --address 10.0.2.100 "

@@ -7,6 +7,8 @@ other (dnsmasq, unbound) a server of ours (resolver.py) on the bridge passes que
 
 from __future__ import annotations
 
+from minirun.engine.paths import user
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 HOST = "/etc/resolv.conf"
 BEHIND_STUB = "/run/systemd/resolve/resolv.conf"  # systemd-resolved.service(8)
 STUBS = ("127.0.0.53", "127.0.0.54")
+UPLINK = "10.0.2.3"  # uplink.py passes on what is asked there
 MOST_SERVERS = 3  # MAXNS: the C library reads no more
 
 
@@ -82,7 +85,11 @@ def servers_of(host: Settings, options: Mapping[str, Any]) -> list[str]:
 
 
 def read_host() -> Settings:
-    return of_host(read(HOST), read(BEHIND_STUB))
+    """What this machine asks. An ordinary user's networks reach its loopback by their uplink."""
+    settings = of_host(read(HOST), read(BEHIND_STUB))
+    if user():
+        settings.servers = [UPLINK if is_loopback(s) else s for s in settings.servers]
+    return settings
 
 
 def read(path: str) -> str:

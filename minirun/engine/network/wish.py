@@ -35,7 +35,7 @@ ENDPOINT_WORDS = ("name", "alias", "ip", "ip6", "mac-address")
 def plan(state: State, options: Mapping[str, Any], exposed: Iterable[str]) -> Record:
     """The entries of the record. ``exposed`` is what the image names (ExposedPorts); of what makes
     no sense there, nothing is published. Raises UsageError, NotFound."""
-    wanted = options.get("network") or ("none",)
+    wanted = options.get("network") or (DEFAULT,)
     if "net" in exposure.parse(options.get("no", ())):
         wanted = ("host",)
     networks = dict(_endpoint(text) for text in wanted)
