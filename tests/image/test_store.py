@@ -408,10 +408,10 @@ def test_what_a_container_needs_only_loses_its_name(store):
 
 
 def test_who_prunes_says_what_is_unwanted(store):
-    old = an_image(store, "localhost/old:1", author="x")
+    old = an_image(store, "localhost/old:1", author="x").id
     an_image(store, "localhost/new:1")
     events, freed = store.prune(lambda image: image.config.get("author") == "x")
-    assert events == ["Untagged: localhost/old:1", f"Deleted: {old.id}"]
+    assert events == ["Untagged: localhost/old:1", f"Deleted: {old}"]
     assert freed > 0
     assert names(store) == ["localhost/new:1"]
 

@@ -164,6 +164,16 @@ def tell(damage: Damage, repair: bool) -> bool:
 # --- after a reboot -----------------------------------------------------------------------------
 
 
+@command.command("start", cls=Command)
+@click.pass_obj
+def start(root: str | None) -> int:
+    """Start what ran when the machine ended, as the restart policies say."""
+    from minirun.engine import starting
+    from minirun.engine.state import open_state
+
+    return 1 if starting.start_all_after_boot(open_state(root)) else 0
+
+
 UNIT = """\
 # Starts the containers that want it (--restart always, unless-stopped) when the machine starts.
 #
