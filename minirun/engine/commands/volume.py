@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import click
 
-from minirun.engine.command import Command, confirm
+from minirun.engine.command import Command, confirm, for_each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.volumes import Volumes
+    from typing import Any
+
+    from minirun.engine.volumes import Volume, Volumes
+
+FILTERS = "name, label, driver, dangling"
 
 
 @click.group("volume")
@@ -44,27 +48,55 @@ def create(
 
 @command.command("ls", cls=Command)
 @click.option("-q", "--quiet", is_flag=True, help="Only the names.")
+@click.option("-f", "--filter", "words", multiple=True, metavar="NAME=VALUE", help=FILTERS)
+@click.option("--format", "form", metavar="TEMPLATE", help="json, or a Go template.")
 @click.pass_obj
-def ls(root: str | None, quiet: bool) -> None:
+def ls(root: str | None, quiet: bool, words: tuple[str, ...], form: str | None) -> None:
     """List volumes."""
-    from minirun.engine import table
+    from minirun.engine import filters, output
 
-    names = [volume.name for volume in volumes_of(root).all()]
-    if quiet:
-        print(*names, sep="\n", end="\n" if names else "")
-    else:
-        print(table.render(["DRIVER", "VOLUME NAME"], [["local", name] for name in names]))
+    volumes = volumes_of(root)
+    shown = list(filter(filters.keep(words, tests(volumes)), volumes.all()))
+    output.show(shown, fields(), ("Driver", "Name"), form, quiet=quiet, key="Name")
+
+
+def fields() -> dict[str, Any]:
+    """What Docker counts only for ``system df`` or on clusters is N/A here, too."""
+    return {
+        "Driver": ("DRIVER", lambda v: "local"),
+        "Name": ("VOLUME NAME", lambda v: v.name),
+        "Scope": ("SCOPE", lambda v: "local"),
+        "Mountpoint": ("MOUNTPOINT", lambda v: v.data),
+        "Labels": ("LABELS", lambda v: ",".join(f"{k}={x}" for k, x in v.labels.items())),
+        **{
+            name: (name.upper(), lambda v: "N/A")
+            for name in ("Availability", "Group", "Links", "Size", "Status")
+        },
+        "Label": (None, lambda v, key: v.labels.get(key, "")),
+    }
+
+
+def tests(volumes: Volumes) -> dict[str, Any]:
+    from minirun.engine import filters
+
+    return {
+        "name": filters.pattern(lambda v: [v.name]),
+        "label": filters.label(lambda v: v.labels),
+        "driver": lambda value: lambda v: value == "local",
+        "dangling": filters.truth("dangling", lambda v: not volumes.users(v.name)),
+    }
 
 
 @command.command("inspect", cls=Command)
+@click.option("-f", "--format", "form", metavar="TEMPLATE", help="json, or a Go template.")
 @click.argument("names", nargs=-1, required=True, metavar="VOLUME...")
 @click.pass_obj
-def inspect(root: str | None, names: tuple[str, ...]) -> None:
+def inspect(root: str | None, names: tuple[str, ...], form: str | None) -> int:
     """Show all there is to know of volumes, as a JSON array."""
-    import json
+    from minirun.engine import inspecting
 
     volumes = volumes_of(root)
-    print(json.dumps([volumes.find(name).describe() for name in names], indent=4))
+    return inspecting.inspect(names, lambda name: volumes.find(name).describe(), form)
 
 
 @command.command("rm", cls=Command)
@@ -73,34 +105,39 @@ def inspect(root: str | None, names: tuple[str, ...]) -> None:
 @click.pass_obj
 def rm(root: str | None, names: tuple[str, ...], force: bool) -> int:
     """Remove volumes that no container has, with all that is in them."""
-    from minirun.errors import Error, NotFound, render
+    from minirun.errors import NotFound
 
     volumes = volumes_of(root)
-    code = 0
-    for name in names:
+
+    def remove(name: str) -> None:
         try:
             volumes.remove(name)
-        except Error as error:
-            if not (force and isinstance(error, NotFound)):
-                click.echo(render(error), err=True)
-                code = error.exit_code
-                continue
-        print(name)
-    return code
+        except NotFound:
+            if not force:
+                raise
+
+    return for_each(names, remove)
 
 
 @command.command("prune", cls=Command)
 @click.option("-a", "--all", "everything", is_flag=True, help="Also those that have a name.")
+@click.option("--filter", "words", multiple=True, metavar="NAME=VALUE", help="label, label!")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def prune(root: str | None, everything: bool, force: bool) -> None:
+def prune(root: str | None, everything: bool, words: tuple[str, ...], force: bool) -> None:
     """Remove nameless volumes (with -a: all) that no container has."""
-    from minirun.engine import table
+    from minirun.engine import filters, table
 
+    def labels(volume: Volume) -> dict[str, str]:
+        return volume.labels
+
+    fits = filters.keep(
+        words, {"label": filters.label(labels), "label!": filters.label(labels, without=True)}
+    )
     volumes = volumes_of(root)
     which = "" if everything else "nameless "
     confirm(f"Remove all {which}volumes that no container has?", force)
-    removed, freed = volumes.prune(lambda volume: everything or volume.is_anonymous)
+    removed, freed = volumes.prune(lambda v: (everything or v.is_anonymous) and fits(v))
     if removed:
         print("Deleted Volumes:", *removed, "", sep="\n")
     print(f"Total reclaimed space: {table.size(freed)}")
