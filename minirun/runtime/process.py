@@ -74,8 +74,11 @@ def compile_filter(setup: Setup) -> None:
 
 def send_filter(setup: Setup) -> None:
     if setup.filter:
-        setup.channel.send("filter", setup.filter_flags)
-        setup.channel.socket.send(setup.filter)
+        try:
+            setup.channel.send("filter", setup.filter_flags)
+            setup.channel.socket.send(setup.filter)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the child has failed meanwhile; why, is the next that we receive
 
 
 def receive_filter(setup: Setup) -> None:

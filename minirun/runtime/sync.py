@@ -81,7 +81,10 @@ class Channel:
 
         An error that the other side sent is raised, as what it was there.
         """
-        data, ancillary, _, _ = self.socket.recvmsg(PACKET, SPACE, _socket.MSG_CMSG_CLOEXEC)
+        try:
+            data, ancillary, _, _ = self.socket.recvmsg(PACKET, SPACE, _socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:  # it ended with our last words unread: said once, and first
+            data, ancillary, _, _ = self.socket.recvmsg(PACKET, SPACE, _socket.MSG_CMSG_CLOEXEC)
         message: list[Any] = document.loads(data, "sync") if data else []
         if message and message[0] == "error":
             raise error_from(message)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from minirun import linux
+from minirun import errors, linux
+from minirun.runtime import sync
 from tests.residue import children, keyrings
 from tests.runtime.bundles import Bundle, canary, only_root_of
 from tests.runtime.test_escape import INTERPRETER, fingerprint
@@ -683,3 +684,13 @@ def test_in_a_pod(bundle, tmp_path):
     bundle.oci("delete", bundle.id, check=True)
     bundle.id = sandbox
     assert bundle.state()["status"] == "running"
+
+
+def test_what_the_joiner_said_last_is_heard_though_it_left_our_words_unread():
+    """unix(7) tells of words that were never read first, and once: ECONNRESET."""
+    ours, theirs = sync.Channel.pair()
+    ours.send("filter", 0)
+    theirs.send_error(errors.CommandNotFound("nope: not found"))
+    theirs.close()
+    with pytest.raises(errors.CommandNotFound):
+        ours.receive()
