@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from minirun.engine.container import Container
     from minirun.engine.state import State
     from minirun.image.store import Image
 
@@ -51,7 +52,7 @@ def make_bundle(
     bundle.write(spec, directory, indent=1)
 
 
-def _not_in_a_bundle(name: str) -> int:
+def _not_in_a_bundle(name: str) -> Container:
     raise UsageError(
         f"container:{name}: a bundle does not know which process that will be",
         hint="minirun run and minirun create can share namespaces",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from minirun.engine.container import Container
+
     Document = dict[str, Any]
 
 
@@ -38,10 +40,10 @@ def apply(spec: Document, options: Mapping[str, Any]) -> None:
 
 
 def complete(
-    spec: Document, options: Mapping[str, Any], directory: str, lookup: Callable[[str], int]
+    spec: Document, options: Mapping[str, Any], directory: str, lookup: Callable[[str], Container]
 ) -> None:
     """What is known only when a container starts, in its bundle ``directory``, which ends with its
-    ID. ``lookup(name)`` is the process of another container, or raises what is to be said."""
+    ID. ``lookup(name)`` is another container that runs, or raises what is to be said."""
     sharing.share(spec, lookup)
     limits.name_cgroup(spec, os.path.basename(directory))
     if options.get("init"):

@@ -34,6 +34,10 @@ def finish(state: State, container: Container, wait: Callable[[], object] = lamb
 
         endpoints.release(state, container)
     state.snapshots.unmount(container.directory)
+    if container.options.get("ipc") == "shareable":
+        from minirun.engine import sharing
+
+        sharing.withdraw_shm(container)
     wait()
     container.reload_state()
     if container.status in UNDER_WAY:

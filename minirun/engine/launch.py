@@ -14,6 +14,7 @@ started first of all, so that it is ready when it is needed.
 from __future__ import annotations
 
 import os
+import sys
 
 from minirun.engine import (
     bundling,
@@ -254,7 +255,11 @@ def write_bundle(job: Launch) -> None:
     files.identify(spec, container, job.options)
     job.ports = endpoints.prepare(job.state, container, spec.get("hostname", ""))
     files.make_directory(job.rootfs, spec["process"]["cwd"])
-    edits.complete(spec, job.options, container.directory, job.state.process_of)
+    if job.options.get("ipc") == "shareable":
+        from minirun.engine import sharing
+
+        sharing.offer_shm(spec, container)
+    edits.complete(spec, job.options, container.directory, job.state.running)
     exposure.apply(spec, job.options.get("no", ()))
     if job.attachment and spec["process"].get("terminal") and (size := job.attachment.size()):
         spec["process"]["consoleSize"] = size
@@ -276,11 +281,19 @@ def start(job: Launch) -> None:
     connect = job.attachment.serve if job.attachment else launcher.wait_until_started
     ending, code = connect(launcher.connection(job))
     job.ending, job.exit_code = ending, code
+    if job.attachment and job.attachment.out_of_memory:
+        tell_of_memory(job.spec)
     job.is_ours = ending not in (wire.STARTED, wire.WATCH)
     if ending == wire.FAILED and (failure := reason(job)):
         raise failure
     if not ending:
         raise Error("the container's monitor has died", hint=f"see {job.container.directory}")
+
+
+def tell_of_memory(spec: dict[str, Any]) -> None:
+    limit = (spec["linux"].get("resources") or {}).get("memory", {}).get("limit")
+    size = f"{limit >> 20} MiB" if limit else "of the machine"
+    sys.stderr.write(f"killed by the out-of-memory killer: memory limit {size}\n")
 
 
 def reason(job: Launch) -> Error | None:

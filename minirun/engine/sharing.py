@@ -5,7 +5,11 @@
 ``share`` makes /proc/1234/ns/pid at each start, for the other may be another process each time.
 Without it no such path exists, and so no container starts. namespaces(7)
 
-Interface: network, pid, ipc, uts, cgroupns, userns (edits of config.json), leave, share.
+/dev/shm goes with --ipc, but is a mount and no namespace: one that others may have is mounted in
+the container's directory (``offer_shm``), for what is mounted inside only is out of their reach.
+
+Interface: network, pid, ipc, uts, cgroupns, userns (edits of config.json), leave, share, offer_shm,
+withdraw_shm.
 """
 
 from __future__ import annotations
@@ -21,12 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from minirun.engine.container import Container
+
     Document = dict[str, Any]
 
 OTHER = "container:"
 FILES = {"network": "net", "pid": "pid", "ipc": "ipc", "uts": "uts", "cgroup": "cgroup"}
 PROC = "/proc/"
 SHM = "/dev/shm"
+OFFERED = "shm"  # in the directory of a container
 
 
 def network(spec: Document, names: Sequence[str]) -> None:
@@ -49,7 +56,7 @@ def ipc(spec: Document, text: str) -> None:
     if text == "host":
         _replace_shm(spec, SHM)
     elif text.startswith(OTHER):
-        _replace_shm(spec, f"{PROC}{text}/root{SHM}")
+        _replace_shm(spec, PROC + text)
 
 
 def uts(spec: Document, text: str) -> None:
@@ -96,50 +103,48 @@ def is_own(spec: Document, kind: str) -> bool:
     return {"type": kind} in spec["linux"]["namespaces"]
 
 
-def share(spec: Document, lookup: Callable[[str], int]) -> None:
-    """Join the namespaces of other containers; ``lookup(name)`` is the process id of one.
+def share(spec: Document, lookup: Callable[[str], Container]) -> None:
+    """Join the namespaces of other containers; ``lookup(name)`` finds one that runs.
 
-    ``lookup`` raises what is to be said when that container is unknown, or does not run.
+    It raises what is to be said when that container is unknown, or does not run.
     """
     for entry in spec["linux"]["namespaces"]:
-        if "path" in entry:
-            entry["path"] = _found(entry["path"], lookup)
+        name, slash, rest = entry.get("path", "").removeprefix(PROC + OTHER).partition("/")
+        if name and slash:
+            entry["path"] = f"{PROC}{lookup(name).state['pid']}/{rest}"
     for mount in spec["mounts"]:
         if mount["source"].startswith(PROC + OTHER):
-            mount["source"] = _found(mount["source"], lookup)
-            _check_shm(mount["source"].removesuffix(SHM))
+            mount["source"] = _offered(lookup(mount["source"].removeprefix(PROC + OTHER)))
 
 
-def _found(path: str, lookup: Callable[[str], int]) -> str:
-    """``/proc/container:NAME/…`` with a number in its place; other paths as they are."""
-    if not path.startswith(PROC + OTHER):
-        return path
-    name, _, rest = path.removeprefix(PROC + OTHER).partition("/")
-    return f"{PROC}{lookup(name)}/{rest}"
+def _offered(other: Container) -> str:
+    """The /dev/shm of a container with --ipc shareable; nobody can mount one of another's own."""
+    path = other.path(OFFERED)
+    if not os.path.ismount(path):
+        raise StateError(
+            f"container {other.name} keeps its shared memory for itself",
+            hint="make it with --ipc shareable",
+        )
+    return path
 
 
-def _check_shm(path: str) -> None:
-    """Refuse a /dev/shm, below another container's root ``path``, that could lead elsewhere.
+def offer_shm(spec: Document, container: Container) -> None:
+    """Mount /dev/shm out here, where other containers can mount it, too (--ipc shareable)."""
+    path = container.path(OFFERED)
+    os.makedirs(path, exist_ok=True)
+    withdraw_shm(container)
+    mount = next(mount for mount in spec["mounts"] if mount["destination"] == SHM)
+    data = ",".join(option for option in mount["options"] if "=" in option)
+    flags = linux.MS_NOSUID | linux.MS_NOEXEC | linux.MS_NODEV
+    linux.mount("shm", path, "tmpfs", flags, data)
+    _replace_shm(spec, path)
 
-    What is read through /proc/PID/root is that container's to change: a link in place of /dev
-    would lead to a directory of this machine. But a directory on which something is mounted can be
-    neither moved nor removed: so both must be such, and no links. openat2(2), rename(2)
-    """
-    root = os.open(path, os.O_PATH | os.O_DIRECTORY)
-    how = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_SYMLINKS
-    above = os.fstat(root).st_dev
-    try:
-        for place in ("dev", SHM.lstrip("/")):
-            fd = linux.openat2(root, place, os.O_PATH | os.O_DIRECTORY, resolve=how)
-            found = os.fstat(fd).st_dev
-            os.close(fd)
-            if found == above:
-                raise FileNotFoundError
-            above = found
-    except OSError:
-        raise StateError("--ipc: that container has no /dev/shm to share") from None
-    finally:
-        os.close(root)
+
+def withdraw_shm(container: Container) -> None:
+    """Unmount it; containers that have it keep it."""
+    path = container.path(OFFERED)
+    if os.path.ismount(path):
+        linux.umount2(path, linux.MNT_DETACH)
 
 
 def _replace_shm(spec: Document, source: str) -> None:

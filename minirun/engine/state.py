@@ -77,11 +77,11 @@ class State:
         """The runtime that the container was made for."""
         return Runtime(str(container.record.get("runtime", OWN)), self.paths)
 
-    def process_of(self, name: str) -> int:
-        """The process id of a container that runs, for another that shares its namespaces."""
+    def running(self, name: str) -> Container:
+        """A container that runs, for another that shares its namespaces."""
         container = self.containers.find(name)
         container.require_running(or_paused=True)
-        return int(container.state["pid"])
+        return container
 
     def settle(self, container: Container) -> None:
         """Clean up after the dead owner of a container, which this process owns now."""
