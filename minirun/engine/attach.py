@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SIGCHLD, SIGWINCH = 17, 28
 OUTPUTS = {wire.STDOUT: 1, wire.STDERR: 2}
 LAST = (wire.ENDED, wire.FAILED, b"")
-LOST = 125
+LOST = b"125"
 
 
 class Attachment:
@@ -47,6 +47,7 @@ class Attachment:
     ) -> None:
         self.streams, self.terminal, self.keys = streams, terminal, keys
         self.proxy, self.owns, self.when_started = proxy, owns, when_started
+        self.out_of_memory = False
         self._started = False
         self.signals: Signals | None = None
         self.input: Input | None = None
@@ -79,7 +80,9 @@ class Attachment:
                         if fd == monitor.fileno():
                             kind, data, fds = wire.receive(monitor)
                             if kind in LAST:
-                                return kind, int(data.split()[0]) if data else LOST
+                                code, *words = data.split() or [LOST]
+                                self.out_of_memory = wire.OOM in words
+                                return kind, int(code)
                             self._hear(monitor, kind, data, fds, poller, stack)
                         elif self.signals and fd == self.signals.fd:
                             self._pass_on(monitor)

@@ -59,6 +59,7 @@ class Monitor:
         self.waited = 0.0  # seconds before the last restart
         self.link = -1  # the pipe to the network's helper, until that was told whose it is
         self.connection: int | None = None  # how the helper ended
+        self.master: int | None = None  # the container's terminal, until it is read
 
     # --- what others say --------------------------------------------------------------------------
 
@@ -158,18 +159,14 @@ class Monitor:
 
     def created(self, code: int) -> None:
         if self.plan["terminal"]:
-            master = console.receive(self.console)
-            if master is not None:
-                self.streams.terminal(master)
-        if not code:
-            with open(PID_FILE, encoding="ascii") as file:
-                self.made = int(file.read())
+            self.master = console.receive(self.console)
+        self.made = read_number(PID_FILE) if code == 0 else 0
         if self.link >= 0:
             self.tell_network()
-        if code:
-            self.fail(code)
-        else:
+        if self.made:
             self.start_command()
+        else:
+            self.fail(code or FAILED)
 
     def tell_network(self) -> None:
         try:
@@ -200,6 +197,9 @@ class Monitor:
             self.fail(code)
             return
         self.streams.begun = True
+        if self.master is not None:  # read only now: who is attached needs to be told first
+            self.streams.terminal(self.master)
+            self.master = None
         self.pid = self.made
         self.counter = oom.counter(self.pid)
         self.save(
@@ -283,7 +283,8 @@ class Monitor:
         if not self.told and self.streams.drain(final=self.deleted):
             self.told = True
             self.save()
-            self.audience.tell(wire.ENDED, b"%d" % (self.code or 0) + wire.AGAIN * self.again)
+            words = [wire.AGAIN] * self.again + [wire.OOM] * self.container.state["oomKilled"]
+            self.audience.tell(wire.ENDED, b" ".join([b"%d" % (self.code or 0), *words]))
             self.go_on()
 
     def go_on(self) -> None:
@@ -346,6 +347,17 @@ class Monitor:
             self.container.save_state(**changes)
         except OSError as error:
             self.note_failure(f"state.json: {error.strerror}")
+
+
+def read_number(path: str) -> int:
+    """The number in a file, which is removed; 0 if there is none."""
+    try:
+        with open(path, encoding="ascii") as file:
+            number = int(file.read())
+    except (FileNotFoundError, ValueError):
+        return 0
+    os.unlink(path)
+    return number
 
 
 def main() -> None:

@@ -114,8 +114,8 @@ def wait(state: State, container: Container) -> int:
         kind, data, _ = wire.receive(connection)
         if not kind:
             break
-    code, _, again = data.partition(b" ")
-    if not again:  # it is cleaned up now; whoever waited may remove it
+    code, *words = data.split() or [b""]
+    if wire.AGAIN not in words:  # it is cleaned up now; whoever waited may remove it
         wait_until(lambda: not state.containers.is_live(container), f"container {container.name}")
     found = state.containers.load(container.id) or container
     return int(code or found.state.get("exitCode", 0))

@@ -10,8 +10,8 @@ what a message is.
     K  number: send this signal                 o  bytes of standard output, or of the terminal
     X  number: the same, and then stay ended    e  bytes of standard error, or what a helper says
     N  name=JSON: a fact for state.json         F  exit code: it could not be started
-    C  streams: nobody reads these any more     E  exit code, then a blank and "again" if it will
-    H  seconds until the next check (health)         be started again
+    C  streams: nobody reads these any more     E  exit code, then words: "again" if it will be
+    H  seconds until the next check (health)         started again, "oom" if memory ran out
 
 Input goes by no message: who is attached writes to the container's pipe or terminal itself.
 After an E without "again" the monitor cleans up and goes; the end of the connection tells of that.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PLAN, WATCH, SIGNAL, STOP, NOTE, CLOSE, HEALTH = b"P", b"W", b"K", b"X", b"N", b"C", b"H"
 STARTED, STDOUT, STDERR, FAILED, ENDED = b"S", b"o", b"e", b"F", b"E"
-AGAIN = b" again"
+AGAIN, OOM = b"again", b"oom"
 LARGEST = 1 << 17  # bytes of a message
 ANCILLARY = 1 << 11  # room for as many descriptors as one message can carry (SCM_MAX_FD, 253)
 RIGHTS = 16 + 4 * 253  # bytes for the open files of a message: SCM_MAX_FD of them

@@ -36,7 +36,8 @@ def started(minirun):
         if run.poll() is None:
             run.kill()
         run.wait()
-    minirun.ok("ps")
+    if names := minirun.ok("ps", "-aq").split():
+        minirun.ok("rm", "-f", *names)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,9 @@ def test_the_runtime_starts_in_a_clean_state(minirun, tmp_path):
     runtime = tmp_path / "runtime"
     runtime.write_text(LOOK)
     runtime.chmod(0o755)
-    seen = minirun.ok("run", "--rm", "--runtime", runtime, "tiny", preexec_fn=ignore)
+    done = minirun("run", "--rm", "--runtime", runtime, "tiny", preexec_fn=ignore)
+    assert done.returncode == 125  # it has started nothing
+    seen = done.stdout
     blocked, ignored, group, pid, directory = seen.split()
     assert int(blocked, 16) == 0
     mask = int(ignored, 16)
@@ -186,12 +189,15 @@ def test_without_rm_the_record_stays_and_what_was_written(minirun, residue):
     assert list(found.iterdir()) == []
 
 
-def test_the_next_command_ends_what_a_dead_minirun_left(minirun, residue):
-    run = minirun.start("run", "--rm", "tiny", "sh", "-c", READY)
+def test_a_container_survives_the_death_of_its_command_line(minirun, residue):
+    run = minirun.start("run", "--rm", "--name", "web", "tiny", "sh", "-c", READY)
     assert run.stdout.readline() == "ready\n"
     run.kill()
     run.wait()
-    assert len(minirun.ok("ps", "-a").splitlines()) == 1
+    assert "Up " in minirun.ok("ps")
+    assert minirun.ok("logs", "web") == "ready\n"
+    minirun.ok("stop", "-t", "0", "web")
+    assert minirun.ok("ps", "-aq") == ""
     assert list((minirun.root / "lib/containers").iterdir()) == []
 
 

@@ -22,7 +22,8 @@ def screen(minirun):
     yield open_one
     for one in opened:
         one.close()
-    minirun.ok("ps")
+    if names := minirun.ok("ps", "-aq").split():
+        minirun.ok("rm", "-f", *names)
 
 
 def test_a_shell_at_a_terminal(screen):
@@ -152,13 +153,17 @@ def test_commands_that_end_at_once(screen, words, code):
     assert one.finish() == code
 
 
-def test_cr_killed_minirun_leaves_nothing_after_the_next_command(screen, minirun, residue):
-    shell = screen("-it", "tiny", "sh")
+def test_a_shell_goes_on_without_its_terminal_and_is_found_again(screen, minirun):
+    shell = screen("-it", "--name", "web", "tiny", "sh")
     shell.expect("/ # ")
     shell.process.kill()
     shell.process.wait()
-    minirun.ok("ps")
-    assert list((minirun.root / "lib/containers").iterdir()) == []
+    again = Screen([*minirun.command(), "attach", "web"], minirun.env)
+    again.type("echo it is $((6 * 7))\r")
+    again.expect("it is 42")
+    again.type("exit 3\r")
+    assert again.finish() == 3
+    again.close()
 
 
 def test_the_out_of_memory_killer_is_named_at_a_terminal_too(screen):
