@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-import click
+from minirun.engine import flags
+from minirun.errors import UsageError, printable
 
-from minirun.engine.command import Command
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OPTIONS = (
+    flags.Option("-a", "--author", metavar="NAME", default="", help="Who made it."),
+    flags.Option("-c", "--change", metavar="INSTRUCTION", many=True,
+                 help="An instruction of a Dockerfile: 'CMD [\"nginx\"]', 'ENV A=1', …"),
+    flags.Option("-m", "--message", metavar="TEXT", default="", help="A note for its history."),
+    flags.Option("-p", "--pause", default=True, help="Stop its processes meanwhile: the default."),
+    flags.Option("--no-pause", help="Let them go on."),
+)  # fmt: skip
+ARGUMENTS = ("CONTAINER", "[NAME[:TAG]]")
+EPILOG = "What is mounted in the container, volumes too, is not part of the image."
 
 
-@click.command("commit", cls=Command)
-@click.option("-a", "--author", default="", metavar="NAME", help="Who made it.")
-@click.option("-c", "--change", "changes", multiple=True, metavar="INSTRUCTION",
-              help='An instruction of a Dockerfile, e.g. \'CMD ["nginx"]\', "ENV A=1".')
-@click.option("-m", "--message", default="", metavar="TEXT", help="What it is, for its history.")
-@click.option("-p", "--pause/--no-pause", default=True, help="Stop its processes meanwhile.")
-@click.argument("container")
-@click.argument("name", required=False, metavar="[NAME[:TAG]]")
-@click.pass_obj
-def command(
-    root: str | None, container: str, name: str | None, author: str, message: str,
-    changes: tuple[str, ...], pause: bool,
-) -> None:  # fmt: skip
+def main(root: str | None, words: Sequence[str]) -> int:
     """Make an image of what a container has changed, and print its ID.
 
-    It starts as the container did; volumes are not part of it.
+    It starts as the container did.
     """
+    values, arguments = flags.parse("commit", OPTIONS, ("CONTAINER...",), words)
+    if len(arguments) > len(ARGUMENTS):
+        raise UsageError(f"one argument too many: {printable(arguments[2])}")
     from minirun.engine import commit, events
     from minirun.engine.state import open_state
     from minirun.image import reference
 
-    canonical = reference.for_tag(name) if name else None
+    name = reference.for_tag(arguments[1]) if arguments[1:] else None
     state = open_state(root)
-    found = state.containers.find(container)
+    container = state.containers.find(arguments[0])
     image = commit.commit(
-        state, found, canonical,
-        author=author, message=message, instructed=changes, pause=pause,
+        state, container, name,
+        author=values["author"], message=values["message"], instructed=values["change"],
+        pause=values["pause"] and not values["no_pause"],
     )  # fmt: skip
-    events.of_container(state.paths, found, "commit", imageID=image.id, imageRef=canonical or "")
+    events.of_container(state.paths, container, "commit", imageID=image.id, imageRef=name or "")
     print(image.id)
+    return 0
