@@ -42,9 +42,6 @@ def finish(state: State, container: Container, wait: Callable[[], object] = lamb
     container.reload_state()
     if container.status in UNDER_WAY:
         container.save_state(status=EXITED, pid=0, finished=time.time())
-    if container.status == EXITED:
-        code = container.state.get("exitCode", 0)
-        events.of_container(state.paths, container, "die", exitCode=code)
     if container.record.get("autoRemove"):
         remove(state, container, volumes=True)
     else:
