@@ -150,7 +150,7 @@ def test_events_of_one_life(minirun):
                      "--format", "{{.Action}} {{.Actor.Attributes.name}}")
     assert out.splitlines() == [f"{word} web" for word in ("create", "start", "die", "destroy")]
     (line,) = minirun.ok("events", "--since", "1h", "--until", "0s", "-f", "event=die").splitlines()
-    assert " container die " in line and "exitCode=0, image=tiny, name=web, team=os)" in line
+    assert " container die " in line and "(exitCode=0, image=tiny, name=web, " in line
     event = json.loads(minirun.ok("events", "--since", "1h", "--until", "0s", "-f", "event=create",
                                   "--format", "json"))
     assert event["Type"] == "container" and event["from"] == "tiny"
