@@ -2,13 +2,14 @@
 
     80                a free port of this machine → port 80 of the container
     8080:80           on every address of this machine
-    127.0.0.1:8080:80 on this address only      [::1]:8080:80    127.0.0.1::80
+    127.0.0.1:8080:80 on this address only      [fd00::1]:8080:80    127.0.0.1::80
     8000-8002:80-82   one to one                8000-8002:80     the first one that is free
     …/udp  …/sctp     the protocol, where it is not TCP
 
 The packets are sent on by the kernel (firewall.py), so nothing has to listen here. But as long as a
 port is published, a socket of ours has it: two that want the same port get to know, whoever the
-other is, and the kernel chooses those that are free.
+other is, and the kernel chooses those that are free. Only what comes to ::1 is not sent on: there
+the connection is refused, and clients that know this machine as localhost try 127.0.0.1 next.
 """
 
 from __future__ import annotations
@@ -96,8 +97,13 @@ def _split(body: str) -> tuple[str, str, str]:
     if not address:
         return "", host, inner
     if address.startswith("[") and address.endswith("]"):
-        address = address[1:-1]
-        return str(_address(address, body, 6)), host, inner
+        address = str(_address(address[1:-1], body, 6))
+        if address == "::1":
+            raise UsageError(
+                f"{_shown(body)}: the kernel sends packets from ::1 nowhere else",
+                hint=f"-p 127.0.0.1:{host}:{inner}",
+            )
+        return address, host, inner
     return str(_address(address, body, 4)), host, inner
 
 
@@ -208,10 +214,10 @@ def _hold(number: int, protocol: str, address: str, held: Held) -> int:
         held.sockets.append(one)
         if family == socket.AF_INET6:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if protocol == "tcp":  # connections that ended on this port lately are in nobody's way
+        elif protocol == "tcp":  # connections that ended on this port lately are in nobody's way
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         one.bind((address, number))
-        if protocol == "tcp":
+        if protocol == "tcp" and family == socket.AF_INET:  # who does both has it for itself
             one.listen(0)
     except OSError as error:
         raise _refusal(error, f"{address}:{number}/{protocol}") from None

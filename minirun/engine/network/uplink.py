@@ -34,10 +34,11 @@ SLIRP = (
     "slirp4netns --configure --mtu 65520 --enable-ipv6 --disable-host-loopback --enable-sandbox "
     "--enable-seccomp --netns-type path"
 ).split()
-# Keeps the lock (3) while the program runs, and runs it until the holder ends.
+# Keeps the lock (3) while the program runs, and runs it until the holder ends. 13: Python ignores
+# SIGPIPE, and pasta takes that for an error.
 KEEP = """import os, select, sys
 holder, *line = sys.argv[1:]
-program = os.posix_spawn(line[0], line, os.environ)
+program = os.posix_spawn(line[0], line, os.environ, setsigdef=[13])
 poller = select.poll()
 for pid in (int(holder), program):
     poller.register(os.pidfd_open(pid), select.POLLIN)
