@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from minirun.engine.container import Container
     from minirun.engine.state import State
 
-HERE = "this machine"
+HERE = "on this machine"
 CONTENTS = b"."  # the name of a directory of which only what is in it is wanted
 
 
@@ -64,7 +64,7 @@ class Copy:
         """Copy ``path`` of the container to a file or directory of this machine."""
         place = os.path.join(os.getcwd(), destination)
         with Inside(self.state, container) as root:
-            source = find_source(root, path, container.name, follow=self.follow)
+            source = find_source(root, path, in_container(container), follow=self.follow)
             try:
                 self._out(source, name_of(path), place)
             finally:
@@ -92,7 +92,7 @@ class Copy:
         if sys.stdout.isatty():
             raise UsageError("a tar is nothing for a terminal", hint="… - | tar -tv")
         with Inside(self.state, container) as root:
-            source = find_source(root, path, container.name, follow=self.follow)
+            source = find_source(root, path, in_container(container), follow=self.follow)
             try:
                 packing.pack_one(Writer(sys.stdout.buffer.write), source, name_of(path))
             finally:
@@ -111,9 +111,8 @@ class Copy:
             os.close(host)
         try:
             with Inside(self.state, container) as root:
-                place = os.fsencode(path)
-                wanted = name_of(whole)
-                parent, name = choose(root, place, wanted, is_directory(opened), container.name)
+                place, wanted, where = os.fsencode(path), name_of(whole), in_container(container)
+                parent, name = choose(root, place, wanted, is_directory(opened), where)
                 target = Target(root, parent, owner=None if self.archive else (0, 0))
                 packing.pack_one(target, opened, name)
                 self._take_notes(target)
@@ -143,6 +142,10 @@ class Copy:
         self.warnings, self.size = target.warnings, target.size
 
 
+def in_container(container: Container) -> str:
+    return f"in container {container.name}"
+
+
 # --- paths --------------------------------------------------------------------------------------
 
 
@@ -158,10 +161,10 @@ def find_source(root: int, path: str, where: str, *, follow: bool) -> int:
     try:
         return inroot.open_in(root, whole, flags)
     except FileNotFoundError:
-        raise NotFound(f"could not find the file {printable(path)} in {printable(where)}") from None
+        raise NotFound(f"could not find the file {printable(path)} {where}") from None
     except OSError as error:
         reason = os.strerror(error.errno or 0)
-        raise Error(f"{printable(where)}:{printable(path)}: {reason}") from None
+        raise Error(f"{printable(path)} {where}: {reason}") from None
 
 
 def name_of(path: str) -> bytes:
@@ -191,7 +194,7 @@ def choose(
     parent, _, last = path.rstrip(b"/").rpartition(b"/")
     above = stat_in(root, parent)
     if above is None or not _is_dir(above) or last in (b"", b".", b".."):
-        raise NotFound(f"could not find the directory of {shown} in {printable(where)}")
+        raise NotFound(f"could not find the directory of {shown} {where}")
     return parent, last
 
 
