@@ -20,9 +20,10 @@ import time
 from _socket import socket
 
 from minirun import document
-from minirun.engine import console, events, oom, restart, wire
 from minirun.engine import container as records
+from minirun.engine import events, oom, restart, wire
 from minirun.engine.audience import Audience, Client
+from minirun.engine.birth import FAILED, Birth
 from minirun.engine.logfile import Log
 from minirun.engine.loop import Loop
 from minirun.engine.paths import Paths
@@ -34,15 +35,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 SOCKET = 3  # the descriptor at which the launcher has put our end of the connection
-PID_FILE = "pid"  # in the container's directory, where we are
 KILL = 9
-FAILED = 125
 
 
 class Monitor:
     """One container's. What it is told comes to ``hear``; the rest follows from that."""
 
     streams: Streams
+    birth: Birth
     container: records.Container
     plan: dict[str, Any]  # launch.py, "make_plan", says what is in it
 
@@ -50,16 +50,13 @@ class Monitor:
         self.loop = Loop()
         self.audience = Audience(self.loop, self.hear, self.resume)
         self.launcher = self.audience.add(launcher)
-        self.made = self.pid = 0  # the container's first process: since it is there; while it runs
+        self.pid = 0  # the container's first process, while it runs
         self.early: list[int] = []  # signals that came before it did
         self.stopped = False  # somebody wants it to end, and to stay so
         self.code: int | None = None  # since it has ended
         self.told = self.deleted = self.again = False
         self.counter: str | None = None
         self.waited = 0.0  # seconds before the last restart
-        self.link = -1  # the pipe to the network's helper, until that was told whose it is
-        self.connection: int | None = None  # how the helper ended
-        self.master: int | None = None  # the container's terminal, until it is read
 
     # --- what others say --------------------------------------------------------------------------
 
@@ -130,77 +127,17 @@ class Monitor:
     # --- begin ------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        plan, streams = self.plan, self.streams
         self.code, self.told, self.deleted = None, False, False
-        self.made, self.connection = 0, None
-        verb = ["create"] if plan["network"] else ["run", "--detach"]
-        options = ["--bundle", plan["directory"], "--pid-file", PID_FILE, *plan["options"]]
-        if plan["terminal"]:
-            options += ["--console-socket", console.NAME]
-            self.console = console.listen()
-            files = streams.helpers()
-        else:
-            files = streams.pipes(stdin=bool(plan["stdin"]))
-        lock = self.container.lock_runtime()
-        line = [*plan["runtime"], *verb, *options, self.container.id]
-        self.loop.spawn(line, [*files, lock], self.created)
-        os.close(lock)
-        streams.give_away()
-        if plan["network"]:
-            self.start_network()
-
-    def start_network(self) -> None:
-        """The helper imports what it needs while the runtime makes the container; then it is told
-        the process whose network it is to make."""
-        _, said, _ = self.streams.helpers()
-        reader, self.link = os.pipe2(os.O_CLOEXEC)
-        self.loop.spawn(self.plan["network"], [reader, said, said], self.connected)
-        os.close(reader)
-
-    def created(self, code: int) -> None:
-        if self.plan["terminal"]:
-            self.master = console.receive(self.console)
-        self.made = read_number(PID_FILE) if code == 0 else 0
-        if self.link >= 0:
-            self.tell_network()
-        if self.made:
-            self.start_command()
-        else:
-            self.fail(code or FAILED)
-
-    def tell_network(self) -> None:
-        try:
-            os.write(self.link, b"%d\n" % self.made)
-        except BrokenPipeError:  # it could not make one, as it will have said
-            pass
-        os.close(self.link)
-        self.link = -1
-
-    def connected(self, code: int) -> None:
-        self.connection = code
-        self.start_command()
-
-    def start_command(self) -> None:
-        """Once the container is made and its network is there, let the command begin."""
-        if not self.made or self.code is not None:
-            return
-        if not self.plan["network"]:
-            self.started(0)
-        elif self.connection == 0:
-            line = [*self.plan["runtime"], "start", self.container.id]
-            self.loop.spawn(line, self.streams.helpers(), self.started)
-        elif self.connection is not None:
-            self.fail(FAILED)
+        self.birth = Birth(self.loop, self.streams, self.container, self.plan, self.started)
 
     def started(self, code: int) -> None:
         if code:
             self.fail(code)
             return
         self.streams.begun = True
-        if self.master is not None:  # read only now: who is attached needs to be told first
-            self.streams.terminal(self.master)
-            self.master = None
-        self.pid = self.made
+        if self.birth.master is not None:  # read only now: who is attached needs to be told first
+            self.streams.terminal(self.birth.master)
+        self.pid = self.birth.pid
         self.counter = oom.counter(self.pid)
         self.save(
             status=records.RUNNING,
@@ -347,17 +284,6 @@ class Monitor:
             self.container.save_state(**changes)
         except OSError as error:
             self.note_failure(f"state.json: {error.strerror}")
-
-
-def read_number(path: str) -> int:
-    """The number in a file, which is removed; 0 if there is none."""
-    try:
-        with open(path, encoding="ascii") as file:
-            number = int(file.read())
-    except (FileNotFoundError, ValueError):
-        return 0
-    os.unlink(path)
-    return number
 
 
 def main() -> None:
