@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
     Document = dict[str, Any]
 
-# What Docker's JSON leaves out where it is empty; templates can ask for it.
-OPTIONAL = {"Health", "Healthcheck", "SizeRw", "SizeRootFs", "ExposedPorts", "StopSignal",
-            "StopTimeout", "Init", "Variant"}  # fmt: skip
-
 
 def inspect(names: Iterable[str], find: Callable[[str], Document], form: str | None = None) -> int:
     """Show the things with these ``names``; then complain of those that there are not. The exit
@@ -40,27 +36,15 @@ def inspect(names: Iterable[str], find: Callable[[str], Document], form: str | N
 
 
 def text(found: list[Document], form: str | None) -> str:
-    import json
+    if not form or form == output.JSON:
+        import json
 
-    if not form:
-        return json.dumps(without_empty(found), indent=4, ensure_ascii=False) + "\n"
-    if form == output.JSON:
-        shown = json.dumps(without_empty(found), separators=(",", ":"), ensure_ascii=False)
+        from minirun.engine.template.values import plain
+
+        indent, separators = (None, (",", ":")) if form else (4, None)
+        shown = json.dumps(plain(found), indent=indent, separators=separators, ensure_ascii=False)
         return shown + "\n"
     from minirun.engine.template import Template
 
     template = Template(form)
     return "".join(template.render(document) + "\n" for document in found)
-
-
-def without_empty(value: Any) -> Any:
-    """The same without fields that are OPTIONAL and None."""
-    if isinstance(value, list):
-        return [without_empty(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        name: without_empty(item)
-        for name, item in value.items()
-        if not (item is None and name in OPTIONAL)
-    }

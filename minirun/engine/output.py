@@ -40,7 +40,7 @@ class Row:
         self.fields, self.thing = fields, thing
 
     def keys(self) -> list[str]:
-        return [name for name, (header, _) in self.fields.items() if header]
+        return sorted(name for name, (header, _) in self.fields.items() if header)
 
     def __getitem__(self, name: str) -> Any:
         header, function = self.fields[name]

@@ -36,6 +36,7 @@ RECORD = {
     "options": {"memory": "64m", "cpus": "0.5", "restart": "on-failure:3", "env": ["A=1"],
                 "cap_add": ["NET_ADMIN"], "pids_limit": "100", "ulimit": ["nofile=1024:2048"],
                 "log_opt": ["max-size=1m"], "interactive": True, "detach": True, "workdir": "/tmp",
+                "network": ["front"],
                 "volume": ["data:/data:z", "/srv:/www:ro"], "device": ["/dev/fuse"]},
 }  # fmt: skip
 STATE = {"status": "running", "pid": 42, "started": 1700000001.5, "ports": [PORT],
@@ -93,7 +94,7 @@ def test_the_examples_in_the_docstrings():
          "volume:LIB/volumes/data/_data:/data:true bind:/srv:/www:false "),
         ("{{(index .Mounts 0).Name}} {{(index .Mounts 0).Driver}}", "data local"),
         ("{{.Config.Env}} {{.Config.Cmd}} {{.Config.Entrypoint}}",
-         "[PATH=/bin A=1] [sh -c sleep 1] <nil>"),
+         "[PATH=/bin A=1] [sh -c sleep 1] []"),
         ("{{.Config.Image}} {{.Config.WorkingDir}} {{.Config.Hostname}}", "tiny /tmp " + ID[:12]),
         ("{{.Config.Tty}} {{.Config.OpenStdin}} {{.Config.AttachStdout}}", "false true false"),
         ("{{json .Config.Labels}}", '{"app":"shop","team":"os"}'),
@@ -103,7 +104,7 @@ def test_the_examples_in_the_docstrings():
         ("{{.HostConfig.RestartPolicy.Name}}:{{.HostConfig.RestartPolicy.MaximumRetryCount}}",
          "on-failure:3"),
         ("{{.HostConfig.NetworkMode}} {{.HostConfig.Binds}} {{.HostConfig.CapAdd}}",
-         "front [data:/data:z /srv:/www:ro] [NET_ADMIN]"),
+         "front [data:/data:z /srv:/www:ro] [CAP_NET_ADMIN]"),
         ("{{.HostConfig.Ulimits}} {{.HostConfig.LogConfig}}",
          "[{nofile 2048 1024}] {json-file map[max-size:1m]}"),
         ("{{.HostConfig.Privileged}} {{.HostConfig.AutoRemove}} {{.HostConfig.ShmSize}} "
@@ -153,7 +154,7 @@ def test_images(state):
     assert shown(state, "{{.RepoTags}} {{.Config.Labels}} {{.Id}}", "a:1") == (
         f"[a:1] map[a:1 b:2] {image.id}"
     )
-    assert shown(state, "{{.Config.Entrypoint}} {{.Config.Healthcheck}}", "a:1") == "<nil> <nil>"
+    assert shown(state, "{{.Config.Entrypoint}} {{.Config.Healthcheck}}", "a:1") == "[] <nil>"
     assert shown(state, "{{.Config.Labels.nope}}", "a:1") == "<no value>"
 
 

@@ -38,7 +38,7 @@ def main(root: str | None, words: Sequence[str]) -> int:
     from minirun.engine.state import open_state
 
     state = open_state(root)
-    form = values["format"] or ""
+    form = "" if values["quiet"] else values["format"] or ""  # with both, Docker prints IDs
     shown = chosen(state, values)
     fields = listing.fields(state, full=values["no_trunc"], sized=values["size"] or ".Size" in form)
     columns = (*listing.COLUMNS, "Size") if values["size"] else listing.COLUMNS

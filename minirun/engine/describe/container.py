@@ -8,7 +8,7 @@ from minirun.engine.container import PAUSED, RESTARTING, SHORT, UNDER_WAY
 from minirun.engine.describe import hostconfig, networking
 from minirun.engine.describe import image as images
 from minirun.engine.describe.moments import moment
-from minirun.engine.template.values import Map
+from minirun.engine.template.values import Map, NilList, Struct
 from minirun.errors import Error
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ def container(state: State, found: Container, *, sized: bool = False) -> Documen
     spec = documents.read(found.path("spec.json")) or {}
     command = record.get("command") or [""]
     own, whole = sizes.of_container(state, found) if sized else (None, None)
-    return {
+    document = {
         "Id": found.id,
         "Created": moment(record.get("created")),
         "Path": command[0],
@@ -45,7 +45,7 @@ def container(state: State, found: Container, *, sized: bool = False) -> Documen
         "MountLabel": "",
         "ProcessLabel": (spec.get("process") or {}).get("selinuxLabel", ""),
         "AppArmorProfile": (spec.get("process") or {}).get("apparmorProfile", ""),
-        "ExecIDs": None,
+        "ExecIDs": NilList(),
         "HostConfig": hostconfig.host_config(found, spec),
         "GraphDriver": {"Data": layers(state, found), "Name": "overlay"},
         "SizeRw": own,
@@ -54,12 +54,13 @@ def container(state: State, found: Container, *, sized: bool = False) -> Documen
         "Config": config(state, found, spec),
         "NetworkSettings": networking.settings(found),
     }
+    return Struct(document, optional=("SizeRw", "SizeRootFs"))
 
 
 def life(found: Container) -> Document:
     """State: how it is, and how it went."""
     state, status = found.state, found.status
-    return {
+    fields = {
         "Status": status,
         "Running": status in UNDER_WAY,
         "Paused": status == PAUSED,
@@ -73,6 +74,7 @@ def life(found: Container) -> Document:
         "FinishedAt": moment(state.get("finished")),
         "Health": health(state.get("health")),
     }
+    return Struct(fields, optional=("Health",))
 
 
 def health(found: Document | None) -> Document | None:
@@ -107,19 +109,19 @@ def layers(state: State, found: Container) -> Map:
 
 def mount(state: State, found: Document) -> Document:
     """One of Mounts. A volume's directory is its source."""
-    shown = {"Type": found["type"]}
-    source = found.get("source") or ""
-    if found["type"] == "volume":
-        shown["Name"] = found["name"]
-        source = source or f"{state.paths.volumes}/{found['name']}/_data"
-    shown |= {"Source": source, "Destination": found["destination"]}
-    if found["type"] == "volume":
-        shown["Driver"] = "local"
-    return shown | {
+    is_volume = found["type"] == "volume"
+    volume = f"{state.paths.volumes}/{found['name']}/_data" if is_volume else ""
+    fields = {
+        "Type": found["type"],
+        "Name": found["name"] if is_volume else "",
+        "Source": found.get("source") or volume,
+        "Destination": found["destination"],
+        "Driver": "local" if is_volume else "",
         "Mode": found.get("mode", ""),
         "RW": found.get("rw", True),
-        "Propagation": found.get("propagation", ""),
+        "Propagation": "" if is_volume else found.get("propagation", ""),
     }
+    return Struct(fields, optional=("Name", "Driver"))
 
 
 def config(state: State, found: Container, spec: Document) -> Document:
@@ -129,33 +131,31 @@ def config(state: State, found: Container, spec: Document) -> Document:
     of_image = image_config(state, found)
     entrypoint, command = parts(found, of_image)
     attached = not options.get("detach")
-    return {
+    ports = {*(record.get("exposed") or ()), *networking.bindings(record.get("ports") or ())}
+    fields = {
         "Hostname": options.get("hostname") or found.id[:SHORT],
         "Domainname": options.get("domainname") or "",
         "User": options.get("user") or of_image["User"],
         "AttachStdin": bool(attached and options.get("interactive")),
         "AttachStdout": attached,
         "AttachStderr": attached,
-        "ExposedPorts": Map({port: {} for port in record.get("exposed") or ()}) or None,
+        "ExposedPorts": Map({port: {} for port in ports}),
         "Tty": bool(process.get("terminal")),
         "OpenStdin": bool(options.get("interactive")),
         "StdinOnce": bool(attached and options.get("interactive")),
         "Env": process.get("env") or [],
-        "Cmd": command or None,
+        "Cmd": command or NilList(),
         "Healthcheck": record.get("healthcheck"),
         "Image": record.get("image", ""),
         "Volumes": of_image["Volumes"],
         "WorkingDir": options.get("workdir") or of_image["WorkingDir"],
-        "Entrypoint": entrypoint or None,
-        "OnBuild": None,
+        "Entrypoint": entrypoint or NilList(),
+        "OnBuild": NilList(),
         "Labels": Map(record.get("labels") or {}),
         "StopSignal": options.get("stop_signal") or of_image["StopSignal"],
-        "StopTimeout": maybe(options.get("stop_timeout")),
+        "StopTimeout": hostconfig.maybe(options.get("stop_timeout")),
     }
-
-
-def maybe(text: str | None) -> int | None:
-    return None if text is None else int(text)
+    return Struct(fields, optional=images.OPTIONAL)
 
 
 def image_config(state: State, found: Container) -> Document:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from minirun.engine import restart, values
 from minirun.engine.describe.networking import bindings
-from minirun.engine.template.values import Map
+from minirun.engine.template.values import Map, NilList, Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ TEXTS = {
     "CpusetCpus": "cpuset_cpus", "CpusetMems": "cpuset_mems",
 }  # fmt: skip
 LISTS = {
-    "Binds": "volume", "VolumesFrom": "volumes_from", "CapAdd": "cap_add", "CapDrop": "cap_drop",
-    "ExtraHosts": "add_host", "GroupAdd": "group_add", "Links": "link",
-    "SecurityOpt": "security_opt", "DeviceCgroupRules": "device_cgroup_rule",
+    "Binds": "volume", "VolumesFrom": "volumes_from", "ExtraHosts": "add_host",
+    "GroupAdd": "group_add", "Links": "link", "SecurityOpt": "security_opt",
+    "DeviceCgroupRules": "device_cgroup_rule",
 }  # fmt: skip
 EMPTY_LISTS = {"Dns": "dns", "DnsOptions": "dns_option", "DnsSearch": "dns_search"}
 SWITCHES = {"Privileged": "privileged", "PublishAllPorts": "publish_all",
@@ -62,8 +62,10 @@ PER_DISK: dict[str, tuple[str, str, Callable[[str], int]]] = {
 def host_config(found: Container, spec: Document) -> Document:
     record, options = found.record, found.options
     linux = spec.get("linux") or {}
-    return {
-        **{name: list(options.get(key) or ()) or None for name, key in LISTS.items()},
+    fields = {
+        **{name: list(options.get(key) or ()) or NilList() for name, key in LISTS.items()},
+        "CapAdd": capabilities(options, "cap_add"),
+        "CapDrop": capabilities(options, "cap_drop"),
         **{name: list(options.get(key) or ()) for name, key in EMPTY_LISTS.items()},
         **{name: options.get(key) or "" for name, key in TEXTS.items()},
         **{name: bool(options.get(key)) for name, key in SWITCHES.items()},
@@ -73,13 +75,15 @@ def host_config(found: Container, spec: Document) -> Document:
         "AutoRemove": bool(record.get("autoRemove")),
         "CgroupnsMode": options.get("cgroupns") or "private",
         "Devices": list(map(device, options.get("device") or ())),
-        "DeviceRequests": None,
+        "DeviceRequests": NilList(),
+        "Cgroup": "",
+        "ConsoleSize": [0, 0],
         "Init": options.get("init") or None,
         "IpcMode": options.get("ipc") or "private",
         "LogConfig": log_config(options),
         "MaskedPaths": linux.get("maskedPaths"),
-        "NetworkMode": record.get("networkMode", "none"),
-        "OomKillDisable": options.get("oom_kill_disable") or None,
+        "NetworkMode": record.get("networkMode", "none") if options.get("network") else "default",
+        "OomKillDisable": bool(options.get("oom_kill_disable")),
         "PortBindings": bindings(record.get("ports") or ()),
         "ReadonlyPaths": linux.get("readonlyPaths"),
         "RestartPolicy": restart_policy(options),
@@ -89,6 +93,12 @@ def host_config(found: Container, spec: Document) -> Document:
         "Tmpfs": tmpfs(options),
         "Ulimits": list(map(ulimit, options.get("ulimit") or ())),
     }
+    return Struct(fields, optional=("Init", "Sysctls", "Tmpfs"))
+
+
+def capabilities(options: Options, key: str) -> list[str]:
+    names = (name.upper().removeprefix("CAP_") for name in options.get(key) or ())
+    return [name if name == "ALL" else f"CAP_{name}" for name in names] or NilList()
 
 
 def maybe(text: str | None) -> int | None:

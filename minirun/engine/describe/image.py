@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from minirun.engine.template.values import Map
+from minirun.engine.describe.moments import NEVER
+from minirun.engine.template.values import Map, NilList, NilMap, Struct
 from minirun.errors import Error
 
 TYPE_CHECKING = False
@@ -16,15 +17,17 @@ if TYPE_CHECKING:
 
 MAPS = ("Labels", "ExposedPorts", "Volumes")  # of the config; what they hold has no zero but ""
 CONFIG: Document = {  # what an image may leave out, and is asked for all the same
-    "Hostname": "", "Domainname": "", "User": "", "ExposedPorts": None, "Env": None, "Cmd": None,
-    "Image": "", "Volumes": None, "WorkingDir": "", "Entrypoint": None, "OnBuild": None,
-    "Labels": None, "StopSignal": None, "Healthcheck": None,
+    "Hostname": "", "Domainname": "", "User": "", "ExposedPorts": NilMap(), "Env": NilList(),
+    "Cmd": NilList(), "Image": "", "Volumes": NilMap(), "WorkingDir": "", "Entrypoint": NilList(),
+    "OnBuild": NilList(), "Labels": NilMap(), "StopSignal": "", "StopTimeout": None,
+    "Healthcheck": None,
 }  # fmt: skip
+OPTIONAL = ("ExposedPorts", "StopSignal", "StopTimeout", "Healthcheck")
 
 
 def image(state: State, found: Image) -> Document:
     names = [other.name for other in state.store.images() if other.id == found.id and other.name]
-    return {
+    fields = {
         "Id": found.id,
         "RepoTags": [familiar(name) for name in names if "@" not in name],
         "RepoDigests": list(dict.fromkeys(f"{repository(n)}@{found.source}" for n in names)),
@@ -35,13 +38,14 @@ def image(state: State, found: Image) -> Document:
         "Author": found.config.get("author") or "",
         "Config": config(found),
         "Architecture": found.platform.architecture,
-        "Variant": found.platform.variant or None,
+        "Variant": found.platform.variant,
         "Os": found.platform.os,
         "Size": found.size,
         "GraphDriver": {"Data": Map({"LowerDir": lower(state, found)}), "Name": "overlay"},
         "RootFS": {"Type": "layers", "Layers": found.diff_ids},
-        "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z"},
+        "Metadata": {"LastTagTime": NEVER},
     }
+    return Struct(fields, optional=("Variant",))
 
 
 def familiar(name: str) -> str:
@@ -65,11 +69,12 @@ def comment(found: Image) -> str:
 def config(found: Image) -> Document:
     """How to run it. Nothing in it is to be trusted; it is shown as it is."""
     inner = found.config.get("config")
-    shown = CONFIG | inner if isinstance(inner, dict) else dict(CONFIG)
+    given = inner if isinstance(inner, dict) else {}
+    shown = CONFIG | {name: value for name, value in given.items() if value is not None}
     for name in MAPS:
-        if isinstance(shown[name], dict):
+        if isinstance(shown[name], dict) and not isinstance(shown[name], Map):
             shown[name] = Map(shown[name])
-    return shown
+    return Struct(shown, OPTIONAL)
 
 
 def lower(state: State, found: Image) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 
 from minirun.engine.template import fmt, wrong
-from minirun.engine.template.values import NO_VALUE, is_true, kind
+from minirun.engine.template.values import NO_VALUE, is_true, kind, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,10 +80,7 @@ def json(value: Any) -> str:
     """In one line, with no blanks; as Go writes it."""
     from json import dumps
 
-    def struct(value: Any) -> Any:
-        return None if value is NO_VALUE else {key: value[key] for key in sorted(value.keys())}
-
-    return dumps(value, separators=(",", ":"), ensure_ascii=False, default=struct)
+    return dumps(plain(value), separators=(",", ":"), ensure_ascii=False)
 
 
 def text_of(value: Any) -> str:

@@ -3,6 +3,8 @@
 A plain dict is a *struct*, as most of Docker's documents are: a field that it lacks is the user's
 error. A ``Map`` is a map: what it lacks is ``<no value>``. An object with ``keys()`` and ``[name]``
 is a struct that makes its fields when asked. A field that can be called is a method.
+
+``plain`` turns all of them into what the json module takes.
 """
 
 from __future__ import annotations
@@ -30,6 +32,22 @@ class Map(dict[str, "Any"]):
         self.zero = zero
 
 
+class NilMap(Map):
+    """A map that was never made: printed as an empty one, but ``null`` in JSON."""
+
+
+class NilList(list["Any"]):
+    """The same of a list."""
+
+
+class Struct(dict[str, "Any"]):
+    """A struct some of whose fields are left out of JSON where they are empty."""
+
+    def __init__(self, fields: Mapping[str, Any], optional: Iterable[str]) -> None:
+        super().__init__(fields)
+        self.optional = frozenset(optional)
+
+
 class NoValue:
     """What a template finds under a key that a map lacks."""
 
@@ -47,6 +65,23 @@ def kind(value: Any) -> str:
     if is_struct(value):
         return "struct"
     return next((name for python, name in KINDS if isinstance(value, python)), "nil")
+
+
+def plain(value: Any) -> Any:
+    """The same with nothing in it but what JSON knows.
+
+    >>> plain(Struct({"A": NilList(), "B": None, "C": None}, optional=["C"]))
+    {'A': None, 'B': None}
+    """
+    if isinstance(value, NilMap | NilList | NoValue):
+        return None
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if not hasattr(value, "keys"):
+        return value
+    optional = getattr(value, "optional", ())
+    fields = {name: plain(value[name]) for name in value.keys()}  # noqa: SIM118
+    return {name: item for name, item in fields.items() if item or name not in optional}
 
 
 def is_struct(value: Any) -> bool:
