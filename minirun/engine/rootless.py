@@ -52,11 +52,6 @@ if os.fstat(3).st_nlink:
 """
 READY = b"."
 PROGRAMS = "newuidmap", "newgidmap"
-ONE_USER = (
-    "warning: without IDs that are lent to you, all files of images become yours, and containers\n"
-    "can have no user but root. Help: apt-get install uidmap; as root: usermod --add-subuids "
-    "100000-165535 --add-subgids 100000-165535 $USER\n"
-)
 
 
 def enter(run: str) -> int:
@@ -207,8 +202,15 @@ def _set_namespaces(pid: int) -> None:
 def enter_network(run: str) -> None:
     """Join the network namespace in which the user's bridges are, for good."""
     fd = os.open(f"{run}/netns", os.O_RDONLY | os.O_CLOEXEC)
-    linux.setns(fd, linux.CLONE_NEWNET)
-    os.close(fd)
+    try:
+        linux.setns(fd, linux.CLONE_NEWNET)
+    except OSError as error:  # EINVAL: an empty file, on which nothing is mounted here
+        raise Error(
+            f"{run}/netns is no network namespace here: {os.strerror(error.errno or 0)}",
+            hint="leave the namespace that you have made yourself (unshare, podman unshare)",
+        ) from error
+    finally:
+        os.close(fd)
 
 
 def in_network(run: str, action: Callable[[], object]) -> None:
@@ -245,7 +247,6 @@ def _rows() -> dict[str, list[Row]]:
     own = {"uid": os.geteuid(), "gid": os.getegid()}
     ranges = {kind: lent(kind) for kind in own}
     if not has_programs or not all(ranges.values()):
-        sys.stderr.write(ONE_USER)
         ranges = {kind: [] for kind in own}
     return {kind: _row_after_row([(own[kind], 1), *ranges[kind]]) for kind in own}
 

@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 
-from minirun import linux
+from minirun import idmap, linux
 from minirun.engine.paths import user
 from minirun.errors import Error, from_os_error, printable
 from minirun.image import whiteout
@@ -98,6 +98,16 @@ def is_root(_: Paths) -> str:
     return "all that is needed"
 
 
+def users(_: Paths) -> str:
+    """Users of images: numbers that root has lent"""
+    if not user():
+        return "all"
+    lent = sum(size for _, _, size in idmap.read("uid")) - 1
+    if not lent:
+        raise Error("none, so a container has no user but root, and all files are root's")
+    return str(lent)
+
+
 def kernel_is_new_enough(_: Paths) -> str:
     """The kernel's safe way to open a file of an image (openat2)"""
     root = os.open("/", os.O_PATH)
@@ -121,8 +131,9 @@ def mounts(_: Paths) -> None:
 
     def try_them() -> None:
         linux.mount("tmpfs", "/tmp", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV)
-        os.mkdir("/tmp/proc")
-        linux.mount("proc", "/tmp/proc", "proc")
+        if not user():  # who needs a PID namespace for that, as a container has one
+            os.mkdir("/tmp/proc")
+            linux.mount("proc", "/tmp/proc", "proc")
 
     in_mount_namespace(try_them)
 
@@ -198,7 +209,8 @@ def a_container(_: Paths) -> str:
     import subprocess
 
     with tempfile.TemporaryDirectory(prefix="minirun-doctor-") as scratch:
-        words = ["--root", scratch, "run", "--rm", "-m", "64m", "tiny", "echo", "hello"]
+        options = ["--network", "none"] if user() else ["-m", "64m"]
+        words = ["--root", scratch, "run", "--rm", *options, "tiny", "echo", "hello"]
         # The same program again, wherever it was started from: a launcher, a module, a venv.
         script = f"import sys; sys.path[:] = {sys.path!r}; {MAIN}({words!r})"
         line = [sys.executable, "-c", script]
@@ -218,6 +230,8 @@ def existing(path: str) -> str:
 
 FIXES: dict[Check, str] = {
     is_root: "sudo minirun doctor; inside a container of Docker: --privileged",
+    users: "apt-get install uidmap; as root: usermod --add-subuids 100000-165535 --add-subgids "
+    "100000-165535 NAME",
     kernel_is_new_enough: "Linux 5.11 or newer; inside a container, seccomp may forbid openat2",
     namespaces: "sysctl user.max_mnt_namespaces=1024 (and the others in /proc/sys/user)",
     mounts: "inside a container of Docker: --privileged",

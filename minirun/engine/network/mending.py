@@ -13,6 +13,7 @@ import os
 
 from minirun.engine.network import firewall, plant, records, serving
 from minirun.engine.network.leases import Leases
+from minirun.engine.paths import user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 def orphans(state: State) -> list[str]:
     """A line for each thing that is left over, or missing."""
+    _go_there(state)
     with Leases(state.paths) as leases:
         lost = _lost(state, leases)
         found = [f"address {place['address']} of container {place['container'][:12]}, which does "
@@ -43,12 +45,21 @@ def orphans(state: State) -> list[str]:
 
 def mend(state: State) -> None:
     """Take away what is left over, and put rules back that somebody has flushed."""
+    _go_there(state)
     with Leases(state.paths) as leases:
         lost = _lost(state, leases)
         leases.all = [place for place in leases.all if place not in lost]
         plant.forget_rules(leases)
         plant.shrink(state.paths, leases, [*lost, *_unused(state, leases)])
         leases.save()
+
+
+def _go_there(state: State) -> None:
+    """An ordinary user's bridges are in another network namespace; this process stays there."""
+    if user():
+        from minirun.engine import rootless
+
+        rootless.enter_network(state.paths.run)
 
 
 def _lost(state: State, leases: Leases) -> list[Lease]:

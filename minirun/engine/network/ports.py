@@ -232,6 +232,11 @@ def _refusal(error: OSError, port: str) -> Error:
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return Error(f"port {port}: this machine has no such address", hint="ip address")
+    if error.errno == errno.EACCES:
+        return Error(
+            f"port {port}: the first 1023 ports are root's",
+            hint="a higher one; or as root: sysctl -w net.ipv4.ip_unprivileged_port_start=80",
+        )
     if error.errno == errno.EPROTONOSUPPORT:
         return Error(f"port {port}: this kernel does not know the protocol")
     return Error(f"port {port} cannot be had: {error.strerror}")
