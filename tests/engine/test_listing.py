@@ -13,6 +13,11 @@ NOW = time.time()
 ID = "0123456789ab" + "c" * 52
 
 
+@pytest.fixture(autouse=True)
+def now(monkeypatch):
+    monkeypatch.setattr("time.time", lambda: NOW)
+
+
 def container(ident=ID, *, state=None, **record):
     record = {"name": "web", "image": "tiny", "created": NOW - 130, "command": ["sh"], **record}
     state = {"status": "running", "started": NOW - 65, **(state or {})}
