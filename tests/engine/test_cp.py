@@ -274,8 +274,9 @@ def test_rt19_swapped_links_lead_nowhere(minirun, tmp_path):
             copy = tmp_path / f"out{number}"
             out += attempt("out", box, ("/d/f", "/d")[number % 2], str(copy))
             planted += attempt("into", str(tmp_path / "new"), box, ("/d/", "/d/g")[number % 2])
-            found = [path for path in (copy, copy / "f") if path.is_file()]
-            assert all(path.read_text() != "secret" for path in found)
+            if not copy.is_symlink():  # of the link itself there may be a copy
+                found = [path for path in (copy, copy / "f") if path.is_file()]
+                assert all(path.read_text() != "secret" for path in found)
             assert tree(secret) == {"f"} and (secret / "f").read_text() == "secret"
     finally:
         minirun.ok("rm", "-f", "box")
