@@ -5,10 +5,12 @@ Nothing is ignored: a script that asks for a restart policy must learn that it d
 
 from __future__ import annotations
 
-IMAGE = ("not there yet", None)
 SWARM = ("minirun works on one machine and leaves clusters to Swarm and Kubernetes", None)
 
 Reason = tuple[str, str | None]
+
+UNSIGNED: Reason = ("signatures are not looked at anyway", "just leave it out")
+ONE_PLATFORM: Reason = ("an image here is for one platform", "minirun history shows its layers")
 
 # Options of Docker's and Podman's that will not come.
 RUN: dict[str, Reason] = {
@@ -19,7 +21,7 @@ RUN: dict[str, Reason] = {
     "--kernel-memory": ("the kernel has no such limit any more", "-m counts its memory, too"),
     "--link-local-ip": ("a container has no link-local addresses", "--ip, --ip6"),
     "--storage-opt": ("the size of a container's own layer cannot be limited", None),
-    "--disable-content-trust": ("signatures are not looked at anyway", "just leave it out"),
+    "--disable-content-trust": UNSIGNED,
     "--use-api-socket": ("there is no daemon, and so no socket of one", None),
     "--secret": ("there is no store of secrets", "-v FILE:/run/secrets/NAME:ro"),
     "--pod": ("minirun runs one container at a time", "--network container:NAME shares one"),
@@ -32,6 +34,7 @@ CREATE_NETWORK: dict[str, Reason] = {
         ("--attachable", "--ingress", "--scope", "--config-only", "--config-from"), SWARM
     ),
     **dict.fromkeys(("--ipam-driver", "--ipam-opt"), ("we give addresses out ourselves", None)),
+    "--ipv4": ("a network always has IPv4 addresses", "just leave it out"),
     "--disable-dns": ("the default network has no names", "minirun run without --network"),
 }
 FLAGS: dict[str, dict[str, Reason]] = {
@@ -39,8 +42,35 @@ FLAGS: dict[str, dict[str, Reason]] = {
     "create": RUN,
     "bundle": RUN,
     "network create": CREATE_NETWORK,
-    "pull": {"-a": IMAGE, "--all-tags": IMAGE},
-}
+    "network connect": {
+        **dict.fromkeys(("--link", "--link-local-ip"), ("it has names for that", "--alias NAME")),
+        **dict.fromkeys(("--driver-opt", "--gw-priority"), ("the first network is the way out",
+                        "minirun network disconnect the others before")),
+    },
+    "network disconnect": dict.fromkeys(
+        ("-f", "--force"), ("who has ended has left its networks", "just leave it out")
+    ),
+    "network inspect": dict.fromkeys(("-v", "--verbose"), SWARM),
+    "network prune": {"--filter": ("not there yet", "minirun network ls --filter, and rm")},
+    "volume create": dict.fromkeys(
+        ("--availability", "--group", "--limit-bytes", "--required-bytes", "--scope", "--secret",
+         "--sharing", "--topology-preferred", "--topology-required", "--type"),
+        SWARM,
+    ),
+    "volume ls": {"--cluster": SWARM},
+    "start": dict.fromkeys(("--checkpoint", "--checkpoint-dir"), (
+        "a container is not taken up where it was", "minirun-oci restore can, with CRIU")),
+    "logs": {"--details": ("a log keeps what was printed only", "minirun inspect NAME")},
+    "rm": dict.fromkeys(("-l", "--link"), ("a link is a line of /etc/hosts, not a name", None)),
+    "pull": {
+        **dict.fromkeys(("-a", "--all-tags"), ("one image at a time", "skopeo list-tags")),
+        "--disable-content-trust": UNSIGNED,
+    },
+    "images": {"--tree": ONE_PLATFORM},
+    "rmi": {"--platform": ONE_PLATFORM,
+            "--no-prune": ("what nothing needs does not stay", "minirun tag keeps an image")},
+    "history": {"--platform": ONE_PLATFORM},
+}  # fmt: skip
 COMMANDS: dict[str, Reason] = {
     **dict.fromkeys(("build", "buildx"), ("Dockerfiles cannot be built so far",
                     "minirun run, and minirun commit what it has changed")),

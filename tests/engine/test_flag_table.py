@@ -8,11 +8,11 @@ import re
 import shutil
 import subprocess
 
+import click
 import pytest
 
-from minirun.engine import flags, group, later, options
+from minirun.engine import group, later, options
 from minirun.engine.command import TableCommand
-from minirun.errors import UsageError
 
 # The flags that 97.6 % of the lines of `run` do with, by how often they are used; and --gpus.
 STAGES = (
@@ -113,21 +113,37 @@ def test_flags_of_other_commands(command):
     assert set(texts.split()) - names_of(command) - refused == set()
 
 
-def docker_flags() -> list[str]:
-    """The flags in `docker run --help`, which needs no daemon."""
-    if not shutil.which("docker"):
-        return []
-    shown = subprocess.run(["docker", "run", "--help"], capture_output=True, text=True, check=False)
-    return re.findall(r"^ +(?:-\w, )?(--[\w-]+)", shown.stdout, re.MULTILINE)
+def docker_flags(*command: str) -> list[str]:
+    """The flags that `docker COMMAND --help` shows, which needs no daemon."""
+    line = ["docker", *command, "--help"]
+    shown = subprocess.run(line, capture_output=True, text=True, check=False).stdout
+    pairs = re.findall(r"^ +(?:(-\w), )?(--[\w-]+)", shown.partition("Options:")[2], re.MULTILINE)
+    return [flag for pair in pairs for flag in pair if flag not in ("", "--help")]
 
 
-@pytest.mark.parametrize("flag", docker_flags() or [pytest.param("", marks=pytest.mark.skip)])
-def test_every_flag_of_docker_run(flag):
-    """It is in the table of ours, or there is a reason and no guess at another one's name."""
-    try:
-        flags.parse("run", (*options.RUN, *options.CONTAINER), ("IMAGE",), [flag])
-    except flags.HelpWanted:
-        pass
-    except UsageError as error:
-        assert not error.message.startswith("no such option"), flag
-        assert "\n" not in error.message
+def commands() -> list[str]:
+    """Our commands that docker has, too; those with commands of their own are not among them."""
+    found = []
+    for name in set(group.COMMANDS) - {"bundle", "unpack", "source", "doctor"}:
+        command = group.cli.get_command(None, name)
+        below = command.list_commands(None) if isinstance(command, click.Group) else ()
+        found += [f"{name} {word}" for word in below] or [name]
+    return sorted(found)
+
+
+@pytest.mark.skipif(not shutil.which("docker"), reason="needs docker's client")
+@pytest.mark.parametrize("command", commands())
+def test_every_flag_of_docker_itself(command):
+    flags = set(docker_flags(*command.split()))
+    unknown = flags - names_of(command)
+    assert {flag for flag in unknown if later.flag(command, flag) is None} == set()
+
+
+def test_a_reason_has_one_line():
+    tables = [later.COMMANDS, *later.FLAGS.values()]
+    reasons = [reason for table in tables for reason in table.values()]
+    assert not [reason for reason in reasons if "\n" in "".join(filter(None, reason))]
+
+
+def test_no_command_is_both_there_and_refused():
+    assert not set(group.COMMANDS) & set(later.COMMANDS)

@@ -75,8 +75,8 @@ def test_too_many_arguments():
 
 def test_a_flag_of_docker_is_refused_with_the_reason_and_others_with_a_guess():
     with pytest.raises(UsageError) as caught:
-        parsed("-itd x")
-    assert caught.value.message == f"-d: {later.BACKGROUND[0]}"
+        parsed("-it --isolation=x y")
+    assert caught.value.message == "--isolation: only Windows has it"
     with pytest.raises(UsageError) as caught:
         parsed("--memroy 1g x")
     assert caught.value.hint == "did you mean --memory?"
