@@ -3,13 +3,19 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
+import urllib.request
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from tests.components import free_port, require
+from tests.images import run
 from tests.users import COUNT, LENT, REPOSITORY, UID, User, user
 from tests.waiting import wait_for
 
@@ -176,6 +182,98 @@ def test_all_that_was_there_is_killed(engine):
     assert "Exited" in engine.ok("ps", "-a")
     engine.ok("start", "c")
     engine.ok("rm", "-f", "c")
+
+
+# networks
+
+
+@pytest.fixture(params=["slirp4netns", "pasta"])
+def networked(request, lent) -> Engine:
+    """A user whose networks lead out by one of the two programs; the other one is hidden."""
+    require("nft", request.param)
+    hidden = shutil.which({"slirp4netns": "pasta", "pasta": "slirp4netns"}[request.param])
+    lent.user.before = """
+        test -e $directory/tun || { mknod -m 666 $directory/tun c 10 200; : > $directory/none; }
+        test ! -e /dev/net/tun || mount --bind $directory/tun /dev/net/tun
+    """  # as udev would have it; here it may be root's alone
+    if hidden:
+        lent.user.before += f"mount --bind $directory/none {hidden}"
+    return lent
+
+
+@pytest.fixture
+def outside() -> Iterator[str]:
+    """Something to be reached from a container: a page on this machine, but not on its loopback."""
+    address = run("hostname", "-I").split()[0]
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"outside\n")
+
+    with ThreadingHTTPServer((address, 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://{address}:{server.server_port}/"
+        server.shutdown()
+
+
+def test_a_network(networked, outside, residue):
+    """RL12: containers find each other by name, and the way out; the machine finds a port."""
+    port = free_port()
+    networked.ok("network", "create", "lab")
+    networked.ok("run", "-d", "--name", "web", "--network", "lab", "-p", f"127.0.0.1:{port}:80",
+                 "tiny", "sh", "-c", "echo hello > /tmp/x; exec httpd -f -p 80 -h /tmp")
+    assert wait_for(lambda: fetch(port)) == "hello\n"
+    script = f"wget -qO- http://web/x; wget -qO- {outside}"
+    assert networked.ok("run", "--rm", "--network", "lab", "tiny", "sh", "-c", script) == (
+        "hello\noutside\n")
+    networked.ok("restart", "-t", "0", "web")
+    assert wait_for(lambda: fetch(port)) == "hello\n"
+    networked.ok("rm", "-f", "web")
+    networked.ok("network", "rm", "lab")
+    wait_for(lambda: not networked.holder.exists())
+    wait_for(lambda: networked.user.processes() == [])
+
+
+def fetch(port: int) -> str:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/x", timeout=5) as answer:
+            return answer.read().decode()
+    except OSError:
+        return ""
+
+
+def test_what_listens_on_the_machines_loopback_is_out_of_reach(networked):
+    """RL18"""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        for address in ("10.0.2.2", "127.0.0.1"):
+            done = networked("run", "--rm", "tiny", "nc", "-w", "2", address, port)
+            assert done.returncode == 1
+
+
+def test_low_ports_are_roots(networked):
+    """RT50"""
+    done = networked("run", "--rm", "-p", "80:80", "tiny", "true")
+    assert done.returncode == 125
+    assert "port 0.0.0.0:80/tcp: the first 1023 ports are root's" in done.stderr
+    assert "ip_unprivileged_port_start" in done.stderr
+
+
+def test_a_way_out_is_needed(lent):
+    hidden = [path for name in ("slirp4netns", "pasta") if (path := shutil.which(name))]
+    lent.user.before = ": > $directory/none;" + "".join(
+        f"mount --bind $directory/none {path};" for path in hidden)
+    done = lent("run", "--rm", "tiny", "true")
+    assert done.returncode == 125
+    assert "hint: apt-get install slirp4netns" in done.stderr
+    assert lent.ok("ps", "-aq") == ""
+
+
+def test_the_machines_own_network(lent):
+    link = lent.ok("run", "--rm", "--network", "host", "tiny", "readlink", "/proc/self/ns/net")
+    assert link.strip() == os.readlink("/proc/self/ns/net")
 
 
 # what cannot be had
