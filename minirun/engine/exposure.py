@@ -45,11 +45,14 @@ def warnings(options: Mapping[str, Any]) -> list[str]:
     lines = [f"without {name}: {FEATURES[name][1]}" for name in parse(options["no"])]
     if options.get("privileged"):
         lines.append("with --privileged: its root is this machine's root")
+    for kind in ("pid", "ipc"):
+        if options.get(kind) == "host":
+            lines.append(f"with --{kind} host: {FEATURES[kind][1]}")
     for name in map(powers.capability, options.get("cap_add", ())):
         if name in ("CAP_ALL", "CAP_SYS_ADMIN"):
             lines.append(f"with {name}: its root can mount, and is close to this machine's root")
-    for text in options.get("volume", ()):
-        if text.partition(":")[0].endswith(".sock"):
+    for text in (*options.get("volume", ()), *options.get("mount", ())):
+        if ".sock" in text:
             lines.append(f"with {printable(text)[:80]}: it may ask that daemon for all it can do")
     return lines
 

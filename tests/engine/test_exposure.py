@@ -94,6 +94,8 @@ def test_a_bundle_shows_the_difference(minirun, tmp_path):
         (("--no", "net,pid"), ["without net: ", "without pid: "]),
         (("--privileged",), ["with --privileged: "]),
         (("--cap-add", "sys_admin"), ["with CAP_SYS_ADMIN: "]),
+        (("--pid", "host"), ["with --pid host: "]),
+        (("--ipc", "host"), ["with --ipc host: "]),
         ((), []),
     ],
 )

@@ -9,6 +9,7 @@ from minirun.engine import limits
 
 V1 = os.path.isdir("/sys/fs/cgroup/memory")
 MEGABYTE = 1 << 20
+RUN = ("run", "--rm", "--network", "none")  # a network takes time, and is not what we look at
 
 
 def cgroup(v1: str, v2: str) -> str:
@@ -25,7 +26,7 @@ SEEN = [  # flags, what to ask inside, the answer
     (("--shm-size", "1m"), "df -k /dev/shm | tail -1 | awk '{print $2}'", "1024"),
     (("--device", "/dev/kmsg:/dev/x:w"), "true > /dev/x && echo w; cat /dev/x || echo no", "w\nno"),
     (("--device-cgroup-rule", "c 1:11 rwm", "--cap-add", "mknod"),
-     "mknod /k c 1 11; true > /k && echo opened", "opened"),
+     "mknod /dev/k c 1 11; true > /dev/k && echo opened", "opened"),
     (("--group-add", "1234", "--group-add", "student"), "id -G", "0 1000 1234"),
     (("--pids-limit", "50"), cgroup("pids/pids.max", "pids.max"), "50"),
     (("-c", "512"), cgroup("cpu/cpu.shares", "cpu.weight"), "512" if V1 else "20"),
@@ -44,7 +45,7 @@ SEEN = [  # flags, what to ask inside, the answer
 
 @pytest.mark.parametrize(("words", "script", "answer"), SEEN, ids=lambda value: str(value)[:30])
 def test_what_a_flag_does(minirun, words, script, answer):
-    seen = minirun("run", "--rm", *words, "tiny", "sh", "-c", f"({script}) 2>/dev/null || true")
+    seen = minirun(*RUN, *words, "tiny", "sh", "-c", f"({script}) 2>/dev/null || true")
     assert (seen.returncode, seen.stdout.strip()) == (0, answer), seen.stderr
 
 
@@ -54,7 +55,7 @@ def test_what_a_flag_does(minirun, words, script, answer):
 ])  # fmt: skip
 def test_memory_and_swap(minirun, words, swap):
     script = cgroup("memory/memory.memsw.limit_in_bytes", "memory.swap.max")
-    seen = minirun.ok("run", "--rm", *words, "tiny", "sh", "-c", script).strip()
+    seen = minirun.ok(*RUN, *words, "tiny", "sh", "-c", script).strip()
     if swap is None:
         assert seen == "max" or int(seen) > 1 << 60
     else:
@@ -73,7 +74,7 @@ def test_a_parent_for_the_cgroup(minirun, parent):
     script = "cut -d: -f3 /proc/1/cgroup | sort -u"
     words = ("--cgroup-parent", parent, "--cgroupns", "host", "--cidfile")
     cidfile = minirun.root.parent / "id"
-    seen = minirun.ok("run", "--rm", *words, cidfile, "tiny", "sh", "-c", script)
+    seen = minirun.ok(*RUN, *words, cidfile, "tiny", "sh", "-c", script)
     assert f"{parent}/{cidfile.read_text()}" in seen.split()
 
 
@@ -91,7 +92,7 @@ def other(minirun):
     """A container that runs; its name."""
     script = "echo shared > /dev/shm/note; exec sleep 1000"
     words = ("--name", "other", "-h", "box", "--ipc", "shareable", "--shm-size", "1m")
-    minirun.ok("run", "-d", *words, "tiny", "sh", "-c", script)
+    minirun.ok("run", "-d", "--network", "none", *words, "tiny", "sh", "-c", script)
     yield "container:other"
     minirun("rm", "-f", "other")
 
@@ -106,7 +107,7 @@ def test_of_another_container(minirun, other):
         seen = minirun.ok("run", "--rm", flag, other, "tiny", "readlink", link).strip()
         assert seen == os.readlink(f"/proc/{pid}/ns/{kind}"), kind
     look = ("tiny", "sh", "-c", "hostname; cat /dev/shm/note")
-    assert minirun.ok("run", "--rm", "--uts", other, "--ipc", other, *look) == "box\nshared\n"
+    assert minirun.ok(*RUN, "--uts", other, "--ipc", other, *look) == "box\nshared\n"
 
 
 def process(minirun):
@@ -115,7 +116,9 @@ def process(minirun):
 
 def test_who_starts_again_joins_the_process_of_now(minirun, other):
     show = ("tiny", "readlink", "/proc/self/ns/pid")
-    minirun.ok("create", "--name", "joins", "--pid", other, "--ipc", other, *show)
+    minirun.ok(
+        "create", "--network", "none", "--name", "joins", "--pid", other, "--ipc", other, *show
+    )
     for _ in range(2):
         now = os.readlink(f"/proc/{process(minirun)}/ns/pid")
         assert minirun.ok("start", "-a", "joins").strip() == now
@@ -123,7 +126,7 @@ def test_who_starts_again_joins_the_process_of_now(minirun, other):
 
 
 def test_shared_memory_is_shared_only_by_who_says_so(minirun):
-    minirun.ok("run", "-d", "--name", "alone", "tiny", "sleep", "1000")
+    minirun.ok("run", "-d", "--network", "none", "--name", "alone", "tiny", "sleep", "1000")
     done = minirun("run", "--rm", "--ipc", "container:alone", "tiny", "true")
     assert done.returncode == 125 and "make it with --ipc shareable" in done.stderr
     minirun.ok("rm", "-f", "alone")
@@ -150,7 +153,7 @@ def test_of_a_container_that_does_not_run(minirun):
     ],
 )
 def test_hd06_sysctls_of_the_machine_are_refused(minirun, residue, name):
-    done = minirun("run", "--rm", "--sysctl", name, "tiny", "true")
+    done = minirun(*RUN, "--sysctl", name, "tiny", "true")
     assert done.returncode == 125 and name.partition("=")[0] in done.stderr
 
 
