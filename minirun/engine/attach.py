@@ -15,7 +15,7 @@ import sys
 from contextlib import ExitStack
 
 from minirun.engine import wire
-from minirun.engine.terminal import Detached, window_size, write_all
+from minirun.engine.terminal import Detached, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,14 +59,6 @@ class Attachment:
             from minirun.engine.foreground import Signals
 
             self.signals = Signals()
-
-    def size(self) -> dict[str, int] | None:
-        """That of our terminal, in characters, as config.json wants it."""
-        size = window_size()
-        if size is None:
-            return None
-        height, width = (int.from_bytes(size[at : at + 2], sys.byteorder) for at in (0, 2))
-        return {"height": height, "width": width}
 
     def serve(self, monitor: socket) -> tuple[bytes, int]:
         """The last word of the monitor, and the exit code: ENDED; FAILED, the container could not

@@ -14,13 +14,13 @@ NAME = "console.sock"
 KIND = AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC
 
 
-def listen() -> socket:
+def listen(name: str = NAME) -> socket:
     try:
-        os.unlink(NAME)  # what was left by one that was killed
+        os.unlink(name)  # what was left by one that was killed
     except FileNotFoundError:
         pass
     listener = socket(*KIND)
-    listener.bind(NAME)
+    listener.bind(name)
     listener.listen(1)
     listener.setblocking(False)
     return listener
@@ -36,8 +36,8 @@ def receive(listener: socket) -> int | None:
     except (BlockingIOError, ConnectionError):
         return None
     finally:
+        os.unlink(listener.getsockname())
         listener.close()
-        os.unlink(NAME)
     rights = [data for _, kind, data in control if kind == SCM_RIGHTS]
     if not rights:
         return None

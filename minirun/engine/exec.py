@@ -4,7 +4,7 @@ It is the runtime that goes inside; we say what is to be run, and as whom, and s
 process and our terminal for as long as it lives::
 
     without -t   minirun-oci exec                              has our standard streams itself
-    with -t      minirun-oci exec --detach --console-socket S  S is sent the terminal (terminal.py)
+    with -t      minirun-oci exec --detach --console-socket S  S is sent the terminal (screen.py)
     with -d      minirun-oci exec --detach                     returns, and so do we
 
 A process begins as the container's first one did (config.json, "process"), but for what the
@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import os
 import sys
+from _signal import SIG_IGN, SIG_SETMASK, SIGHUP, signal  # type: ignore[import-not-found]
 
 from minirun import document
 from minirun.engine import edits, events, powers
 from minirun.engine.container import SHORT, read
 from minirun.engine.foreground import Signals, attend, shell_code
 from minirun.engine.oci import fd_path, in_memory
+from minirun.engine.terminal import CHUNK, console_size
 from minirun.errors import StateError
 from minirun.image import bundle, user
 
@@ -35,9 +37,7 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 KILLED = 9  # SIGKILL
-CHUNK = 1 << 16
 MOST_FILES = 1 << 20  # no process has more open. sysctl fs.nr_open
-SIG_SETMASK = 2
 EDITS = {"tty", "workdir", "env_file", "env"}  # those of ``run`` that mean the same here
 
 
@@ -90,16 +90,15 @@ class Exec:
     def _with_terminal(self, signals: Signals) -> int:
         """The runtime returns once the process runs; we are its reaper, and copy keys and bytes."""
         from minirun import linux
-        from minirun.engine.terminal import Console
+        from minirun.engine import console
 
         linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
-        console = Console(f"exec-{os.getpid()}.sock")
-        pid_file = f"exec-{os.getpid()}.pid"
-        runtime = self._start(
-            ["--detach", "--console-socket", console.name, "--pid-file", pid_file]
-        )
-        master = console.receive(runtime)
-        if code := attend(runtime, signals):
+        name, pid_file = f"exec-{os.getpid()}.sock", f"exec-{os.getpid()}.pid"
+        listener = console.listen(name)
+        verb = ["--detach", "--console-socket", name, "--pid-file", pid_file]
+        code = attend(self._start(verb), signals)
+        master = console.receive(listener)
+        if code:
             return code
         assert master is not None
         pid = take_number(pid_file)
@@ -109,19 +108,19 @@ class Exec:
         return self._attend(pid, signals, master)
 
     def _attend(self, pid: int, signals: Signals, master: int) -> int:
-        from minirun.engine import oom
-        from minirun.engine.keys import Keys, parse
-        from minirun.engine.terminal import Detached, Terminal
+        from minirun.engine import keys, oom
+        from minirun.engine.screen import Screen
+        from minirun.engine.terminal import Detached
 
         counter = oom.counter(pid)
         before = oom.kills(counter)
-        keys = Keys(parse(self.options["detach_keys"]))
-        with Terminal(master, interactive=self.options["interactive"], keys=keys) as terminal:
-            try:
-                code = attend(pid, signals, terminal)
-            except Detached:
-                keep(master)
-                return 0
+        letting_go = keys.parse(self.options["detach_keys"])
+        try:
+            with Screen(master, interactive=self.options["interactive"], keys=letting_go) as screen:
+                code = attend(pid, signals, screen)
+        except Detached:
+            keep(master)
+            return 0
         if code == -KILLED and oom.kills(counter) > before:
             print("killed by the out-of-memory killer", file=sys.stderr)
         return code
@@ -134,8 +133,9 @@ def keep(master: int) -> None:
 
     if os.fork():
         return
-    linux.sigprocmask(SIG_SETMASK, [])
     os.setsid()
+    signal(SIGHUP, SIG_IGN)  # it may be on its way: our session may have ended before it left
+    linux.sigprocmask(SIG_SETMASK, [])
     os.dup2(master, 3)
     os.closerange(4, MOST_FILES)
     null = os.open(os.devnull, os.O_RDWR)
@@ -175,17 +175,6 @@ def describe(container: Container, words: Sequence[str], options: Mapping[str, A
     if options.get("tty") and (size := console_size()):
         process["consoleSize"] = size
     return process
-
-
-def console_size() -> Document | None:
-    """The size of our terminal in characters, so that the new one has it from the beginning."""
-    from minirun.engine.terminal import window_size
-
-    size = window_size()
-    if size is None:
-        return None
-    height, width = (int.from_bytes(size[at : at + 2], sys.byteorder) for at in (0, 2))
-    return {"height": height, "width": width}
 
 
 def become(process: Document, wish: str, root: str) -> None:

@@ -1,11 +1,11 @@
-"""Attending to a container in the foreground: signals go in, its end comes out.
+"""Attending to a process in the foreground: signals go in, its end comes out.
 
-What happens to this process while the container runs arrives in one place, as numbers read from a
+What happens to this process meanwhile arrives in one place, as numbers read from a
 signalfd(2): no handler interrupts anything, and there is no moment in which a signal is lost, for
 they wait in the kernel from before the container is claimed.
 
     SIGCHLD            a child has ended: perhaps the one we wait for
-    SIGWINCH           our terminal has a new size (terminal.py)
+    SIGWINCH           our terminal has a new size (screen.py)
     any other          is passed on to the container, as ``docker run --sig-proxy`` does
 """
 
@@ -19,7 +19,7 @@ from minirun import linux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.terminal import Terminal
+    from minirun.engine.screen import Screen
 
 SIG_BLOCK, SIGCHLD, SIGWINCH = 0, 17, 28  # the signal module would cost 3 ms at each start
 SIGNALFD_SIGINFO = 128  # bytes for each signal; the first four are its number. signalfd(2)
@@ -47,21 +47,19 @@ class Signals:
         return [int.from_bytes(data[start : start + 4], "little") for start in records]
 
 
-def attend(child: int, signals: Signals, terminal: Terminal | None = None) -> int:
+def attend(child: int, signals: Signals, screen: Screen | None = None) -> int:
     """Wait for process ``child``; its exit code, negative if a signal ended it (-9: SIGKILL).
 
-    Meanwhile signals are passed on to it, and bytes between ``terminal`` and our own.
+    Meanwhile signals are passed on to it, and bytes between its terminal and our streams.
     """
-    poller = select.poll()
+    poller = screen.poller if screen else select.poll()
     poller.register(signals.fd, select.POLLIN)
-    if terminal:
-        terminal.register(poller)
     while (code := reap(child)) is None:
         for fd, events in poller.poll():
             if fd == signals.fd:
-                pass_on(signals.read(), child, terminal)
-            elif terminal:
-                terminal.serve(fd, events)
+                pass_on(signals.read(), child, screen)
+            elif screen:
+                screen.serve(fd, events)
     return code
 
 
@@ -72,10 +70,10 @@ def reap(child: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if pid else None
 
 
-def pass_on(numbers: list[int], child: int, terminal: Terminal | None) -> None:
+def pass_on(numbers: list[int], child: int, screen: Screen | None) -> None:
     for number in numbers:
-        if number == SIGWINCH and terminal:
-            terminal.resize()
+        if number == SIGWINCH and screen:
+            screen.resize()
         elif number != SIGCHLD:
             os.kill(child, number)
 

@@ -33,6 +33,7 @@ from minirun.engine.network import endpoints, ports, wish
 from minirun.engine.oci import LOG, OWN, Runtime
 from minirun.engine.pulling import pull_image
 from minirun.engine.state import warn
+from minirun.engine.terminal import console_size
 from minirun.errors import Error, NotFound, StateError, UsageError
 from minirun.image import bundle
 
@@ -261,7 +262,7 @@ def write_bundle(job: Launch) -> None:
         sharing.offer_shm(spec, container)
     edits.complete(spec, job.options, container.directory, job.state.running)
     exposure.apply(spec, job.options.get("no", ()))
-    if job.attachment and spec["process"].get("terminal") and (size := job.attachment.size()):
+    if job.attachment and spec["process"].get("terminal") and (size := console_size()):
         spec["process"]["consoleSize"] = size
     bundle.write(spec, container.directory)
 
