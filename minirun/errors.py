@@ -120,6 +120,8 @@ def os_path(name: object) -> str:
 
 def printable(text: str) -> str:
     """``text`` without what could move a terminal's cursor: images choose their own file names."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from contextlib import suppress
 
 from minirun.engine import container as records
 from minirun.engine.container import (
@@ -139,14 +140,18 @@ class Containers:
 
     def release(self, container: Container) -> None:
         """Give up ownership: nothing of the container is running, mounted or half made."""
+        with suppress(FileNotFoundError):  # a monitor that died has left its socket
+            os.unlink(f"{self.paths.attach}/{container.id}")
         os.unlink(f"{self.paths.live}/{container.id}")
         if container.live >= 0:
             os.close(container.live)
             container.live = -1
 
-    def all(self) -> list[Container]:
-        """Every container with a readable record, the newest first."""
-        found = (self.load(ident) for ident in os.listdir(self.paths.containers))
+    def all(self, *, attended: bool = False) -> list[Container]:
+        """Every container with a readable record, the newest first; or only those that somebody
+        attends to: all that run are among them."""
+        idents = os.listdir(self.paths.live if attended else self.paths.containers)
+        found = (self.load(ident) for ident in idents)
         return sorted(
             (container for container in found if container is not None),
             key=lambda container: -float(container.record.get("created", 0)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from minirun.engine import flags
+import gc
+
+from minirun.engine import filters, flags, listing, output
 from minirun.engine.container import UNDER_WAY
 from minirun.errors import UsageError, printable
 
@@ -33,8 +35,8 @@ network, publish, expose. Fields: .ID .Image .Command .CreatedAt .RunningFor .St
 
 def main(root: str | None, words: Sequence[str]) -> int:
     """List containers: those that run."""
+    gc.disable()  # of thousands of records nothing is garbage before we end: a sixth of the time
     values, _ = flags.parse("ps", OPTIONS, ARGUMENTS, words)
-    from minirun.engine import listing, output
     from minirun.engine.state import open_state
 
     state = open_state(root)
@@ -48,16 +50,14 @@ def main(root: str | None, words: Sequence[str]) -> int:
 
 def chosen(state: State, values: dict[str, Any]) -> list[Container]:
     """Those that are asked for, the newest first."""
-    found = state.containers.all()
     most = 1 if values["latest"] else number(values["last"])
-    everything = values["all"] or most is not None
-    if values["filter"]:
-        from minirun.engine import filters, listing
-
-        found = list(filter(filters.keep(values["filter"], listing.tests(state)), found))
-        everything = everything or "status" in filters.parse(values["filter"])
+    names = filters.parse(values["filter"])
+    everything = values["all"] or most is not None or "status" in names
+    found = state.containers.all(attended=not everything)
     if not everything:
         found = [container for container in found if container.status in UNDER_WAY]
+    if names:
+        found = list(filter(filters.keep(values["filter"], listing.tests(state)), found))
     return found[:most]
 
 
