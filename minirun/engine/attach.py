@@ -43,10 +43,9 @@ class Attachment:
         keys: bytes,
         proxy: bool = True,
         owns: bool = False,
-        when_started: Callable[[int], object] = lambda pid: None,
     ) -> None:
         self.streams, self.terminal, self.keys = streams, terminal, keys
-        self.proxy, self.owns, self.when_started = proxy, owns, when_started
+        self.proxy, self.owns = proxy, owns
         self.out_of_memory = False
         self._started = False
         self.signals: Signals | None = None
@@ -60,7 +59,9 @@ class Attachment:
 
             self.signals = Signals()
 
-    def serve(self, monitor: socket) -> tuple[bytes, int]:
+    def serve(
+        self, monitor: socket, when_started: Callable[[int], object] = lambda pid: None
+    ) -> tuple[bytes, int]:
         """The last word of the monitor, and the exit code: ENDED; FAILED, the container could not
         even be started; b"", the monitor has died; or WATCH, if somebody let go of it."""
         poller = select.poll()
@@ -75,6 +76,8 @@ class Attachment:
                                 code, *words = data.split() or [LOST]
                                 self.out_of_memory = wire.OOM in words
                                 return kind, int(code)
+                            if kind == wire.STARTED:
+                                when_started(int(data))
                             self._hear(monitor, kind, data, fds, poller, stack)
                         elif self.signals and fd == self.signals.fd:
                             self._pass_on(monitor)
@@ -97,12 +100,12 @@ class Attachment:
             self._show(monitor, kind, data)
         elif kind == wire.STARTED and not self._started:
             self._started = True
-            self._begin(int(data), fds, poller, stack)
+            self._begin(fds, poller, stack)
         else:
             for fd in fds:
                 os.close(fd)
 
-    def _begin(self, pid: int, fds: list[int], poller: select.poll, stack: ExitStack) -> None:
+    def _begin(self, fds: list[int], poller: select.poll, stack: ExitStack) -> None:
         """It runs: from now on it can have our signals and our input."""
         from minirun.engine.stdin import Input
 
@@ -111,7 +114,6 @@ class Attachment:
         if fds:
             self.input = Input(fds[0], poller, terminal=self.terminal, keys=self.keys)
             stack.enter_context(self.input)
-        self.when_started(pid)
 
     def _show(self, monitor: socket, stream: bytes, data: bytes) -> None:
         if stream in self._closed:

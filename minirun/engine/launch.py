@@ -40,7 +40,7 @@ from minirun.image import bundle
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from minirun.engine.attach import Attachment
@@ -73,6 +73,7 @@ class Launch:
         self.monitor: socket | None = None
         self.ports = ports.Held()  # of this machine, which the monitor is to hold
         self.explain: str | None = None
+        self.when_started: Callable[[int], object] = lambda pid: None
 
     @property
     def rootfs(self) -> str:
@@ -280,7 +281,7 @@ def start(job: Launch) -> None:
     launcher.send_plan(job)
     job.is_ours = False
     connect = job.attachment.serve if job.attachment else launcher.wait_until_started
-    ending, code = connect(launcher.connection(job))
+    ending, code = connect(launcher.connection(job), job.when_started)
     job.ending, job.exit_code = ending, code
     if job.attachment and job.attachment.out_of_memory:
         tell_of_memory(job.spec)

@@ -23,6 +23,7 @@ from minirun.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from minirun.engine.launch import Launch
@@ -109,7 +110,7 @@ def connection(job: Launch) -> socket:
     return job.monitor
 
 
-def wait_until_started(monitor: socket) -> tuple[bytes, int]:
+def wait_until_started(monitor: socket, when_started: Callable[[int], object]) -> tuple[bytes, int]:
     """Its last word to us (STARTED, FAILED, or none), and the exit code of what has failed; what
     was said about that is on standard error then."""
     said = b""
@@ -120,6 +121,7 @@ def wait_until_started(monitor: socket) -> tuple[bytes, int]:
         if kind == wire.STDERR:
             said += data
         elif kind == wire.STARTED:
+            when_started(int(data))
             monitor.close()
             return kind, 0
         else:

@@ -144,6 +144,8 @@ class Monitor:
             pid=self.pid,
             startTime=records.start_time(self.pid),
             started=time.time(),
+            exitCode=0,
+            oomKilled=False,
             error="",
             **self.plan["facts"],
         )

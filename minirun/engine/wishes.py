@@ -52,7 +52,6 @@ def attachment(options: Mapping[str, Any]) -> Attachment | None:
         keys=options["detach_keys"],
         proxy=options["sig_proxy"],
         owns=True,
-        when_started=pid_writer(options["pidfile"]),
     )
 
 

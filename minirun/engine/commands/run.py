@@ -34,4 +34,5 @@ def main(root: str | None, words: Sequence[str]) -> int:
     wishes.check(values)
     job = launch.Launch(open_state(root), values, wishes.attachment(values))
     job.image_name, job.arguments, job.explain = image, arguments, values["explain"]
+    job.when_started = wishes.pid_writer(values["pidfile"])
     return launch.run(job, Narrator(values["explain"]))
