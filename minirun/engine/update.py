@@ -7,7 +7,7 @@ and the record, for people.
 from __future__ import annotations
 
 from minirun import document
-from minirun.engine import events, limits
+from minirun.engine import events, limits, restart
 from minirun.engine.container import read, write
 from minirun.engine.oci import fd_path, in_memory
 from minirun.errors import StateError
@@ -27,7 +27,8 @@ def update(state: State, name: str, changes: Mapping[str, Any]) -> None:
     Raises UsageError for limits that do not go together, with those that it has, too.
     """
     container = state.containers.find(name)
-    if changes.get("restart", "no") != "no" and container.record.get("autoRemove"):
+    policy, _ = restart.parse(changes.get("restart", "no"))
+    if policy != "no" and container.record.get("autoRemove"):
         raise StateError(f"{name} was made with --rm: there will be nothing to restart")
     options = {**container.options, **changes}
     resources = limits.resources(options)

@@ -129,6 +129,7 @@ def test_update_changes_what_the_kernel_enforces_and_what_the_next_start_gets(mi
 def test_update_refuses_what_does_not_go_together(minirun, start):
     start("web", "-m", "64m", "tiny", "sleep", "1000")
     assert minirun("update", "web").returncode == 125
+    assert minirun("update", "--restart", "sometimes", "web").returncode == 125
     assert minirun("update", "-m", "1k", "web").returncode == 125
     assert minirun("update", "--memory-swap", "32m", "web").returncode == 125
     assert limit(minirun, "web", "memory/memory.limit_in_bytes", "memory.max") == str(64 << 20)
