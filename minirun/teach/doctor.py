@@ -18,7 +18,8 @@ from minirun.image import whiteout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from minirun.engine.paths import Paths
 
@@ -34,23 +35,28 @@ NEEDED_CAPABILITIES = ("SYS_ADMIN", 21), ("SETFCAP", 31), ("MKNOD", 27), ("SYS_C
 
 def examine(paths: Paths) -> int:
     """Make every check and print the report; 0 if all went well, else 1."""
+    return report(FIXES, paths)
+
+
+def report(fixes: Mapping[Callable[[Any], str | None], str], subject: object) -> int:
+    """Make the checks of a table of ``fixes`` on a subject; 0 if all went well, else 1."""
     failures = 0
-    for check in CHECKS:
+    for check, fix in fixes.items():
         title = (check.__doc__ or "").strip().split("\n")[0].rstrip(".")
         try:
-            detail = check(paths)
+            detail = check(subject)
         except (Error, OSError) as problem:
             failures += 1
             error = from_os_error(problem) if isinstance(problem, OSError) else problem
             print(f"✗ {title}: {printable(error.message)}")
-            print(f"    fix: {error.hint or FIXES[check]}")
+            print(f"    fix: {error.hint or fix}")
             if check is is_root:
                 print("the other checks mean nothing without it")
                 return 1
         else:
             print(f"✓ {title}{f': {detail}' if detail else ''}")
     if failures:
-        print(f"\n{failures} of {len(CHECKS)} checks failed")
+        print(f"\n{failures} of {len(fixes)} checks failed")
     return 1 if failures else 0
 
 

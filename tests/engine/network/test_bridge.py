@@ -216,3 +216,17 @@ def test_many_at_once_have_addresses_of_their_own(world, count):
     assert len(addresses) == count
     world.ok("rm", "-f", *names)
     assert world.left() == NOTHING
+
+
+def test_doctor_follows_a_packet_and_finds_where_it_ends(world):
+    world.ok("network", "create", "blue")
+    world.ok("run", "-d", "--name", "web", "--network", "blue", "tiny", *SERVER)
+    report = world.ok("doctor", "--net", "web")
+    assert report.count("✓") == 9 and "✗" not in report
+    hook = "{ type filter hook forward priority 0; policy drop; }"
+    foe = f"add table inet foe; add chain inet foe f {hook}"
+    world.run(world.machine, "nft", foe)
+    done = world("doctor", "--net", "web")
+    assert done.returncode == 1
+    assert "✗ Nobody else's rules drop what is forwarded: policy drop: inet foe f" in done.stdout
+    assert "✗ The next router answers the container" in done.stdout
