@@ -128,6 +128,7 @@ def take_up(job: Launch, container: Container) -> None:
     job.spec = read(container.path("spec.json")) or {}
     if "process" not in job.spec:
         raise StateError(f"container {container.id[:SHORT]} is damaged: spec.json")
+    mounts.check(container.record.get("mounts") or [])
 
 
 def carry_out(job: Launch, narrator: Narrator) -> int:
