@@ -24,20 +24,22 @@ PYTHONS="python3.13 python3.12 python3.11"
 
 # --- the packages ---------------------------------------------------------------------------------
 
-# To run: a compiler and headers for python-prctl, busybox for the embedded image.
-apt_packages="ca-certificates gcc libc6-dev libcap-dev iproute2 nftables busybox-static zstd"
-dnf_packages="ca-certificates gcc glibc-devel libcap-devel iproute nftables zstd"
+# To run: a compiler and headers for python-prctl, busybox for the embedded image; for ordinary users
+# newuidmap (on Fedora it is there already) and a way out of their networks.
+apt_packages="ca-certificates gcc libc6-dev libcap-dev iproute2 nftables busybox-static zstd
+    uidmap slirp4netns"
+dnf_packages="ca-certificates gcc glibc-devel libcap-devel iproute nftables zstd slirp4netns"
 
 # To test. The other runtimes and engines; makers of images; tools that look inside; other machines.
 apt_test_packages="
     runc crun podman netavark catatonit buildah containerd containernetworking-plugins docker.io
-    uidmap slirp4netns docker-compose iptables docker-registry
+    passt docker-compose iptables docker-registry
     skopeo umoci mmdebstrap
     strace openssl tmux hyperfine time attr libcap2-bin procps git libseccomp2 shellcheck criu
     user-mode-linux qemu-user-static binutils binutils-aarch64-linux-gnu"
 dnf_test_packages="
     runc crun podman netavark catatonit buildah containerd containernetworking-plugins moby-engine
-    shadow-utils slirp4netns iptables-nft
+    passt iptables-nft
     skopeo umoci busybox
     strace openssl tmux hyperfine time attr libcap procps-ng git libseccomp ShellCheck criu
     qemu-user-static binutils binutils-aarch64-linux-gnu"
