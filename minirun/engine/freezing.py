@@ -6,7 +6,8 @@ cgroups(7), "freezer". The container's monitor, who keeps its state, is told.
 
 from __future__ import annotations
 
-from minirun.engine import events
+from minirun import document
+from minirun.engine import events, wire
 from minirun.engine.container import PAUSED, RUNNING
 from minirun.errors import StateError
 
@@ -36,10 +37,5 @@ def unpause(state: State, name: str) -> None:
 
 
 def _note(state: State, container: Container, status: str) -> None:
-    """Tell the monitor; where it is gone just now, so is the container."""
-    from minirun import document
-    from minirun.engine import wire
-
-    if connection := wire.connect(state.paths, container.id):
-        wire.send(connection, wire.NOTE, f"status={document.dumps(status)}".encode())
-        connection.close()
+    note = f"status={document.dumps(status)}".encode()
+    wire.tell(state.paths, container.id, (wire.NOTE, note))

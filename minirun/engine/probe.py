@@ -48,17 +48,11 @@ def main() -> None:
     age, now = time.time() - container.state["started"], before
     if container.status == RUNNING:
         now = health.after(before, check, probe(state, container, check), age)
-    tell(state, container, now, health.pause(check, now["status"], age))
+    note = f"health={document.dumps(now)}".encode()
+    due = b"%f" % health.pause(check, now["status"], age)
+    wire.tell(state.paths, container.id, (wire.NOTE, note), (wire.HEALTH, due))
     if before["status"] != now["status"]:
         events.of_container(state.paths, container, f"health_status: {now['status']}")
-
-
-def tell(state: State, container: Container, now: Document, seconds: float) -> None:
-    """Tell the monitor, if there is still one, how the container is, and when to ask again."""
-    if connection := wire.connect(state.paths, container.id):
-        wire.send(connection, wire.NOTE, f"health={document.dumps(now)}".encode())
-        wire.send(connection, wire.HEALTH, b"%f" % seconds)
-        connection.close()
 
 
 def probe(state: State, container: Container, check: Document) -> Document:

@@ -20,7 +20,7 @@ After an E without "again" the monitor cleans up and goes; the end of the connec
 from __future__ import annotations
 
 import os
-from _socket import AF_UNIX, SCM_RIGHTS, SOCK_CLOEXEC, SOCK_SEQPACKET, SOL_SOCKET, socket
+from _socket import AF_UNIX, SCM_RIGHTS, SHUT_WR, SOCK_CLOEXEC, SOCK_SEQPACKET, SOL_SOCKET, socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +53,20 @@ def connect(paths: Paths, ident: str) -> socket | None:
     finally:
         os.close(folder)
     return connection
+
+
+def tell(paths: Paths, ident: str, *messages: tuple[bytes, bytes]) -> None:
+    """Say something to the container's monitor; afterwards it has been heard, and state.json says
+    so. Where no monitor listens any more the container has just ended."""
+    connection = connect(paths, ident)
+    if connection is None:
+        return
+    for kind, data in messages:
+        send(connection, kind, data)
+    connection.shutdown(SHUT_WR)
+    while receive(connection)[0]:
+        pass  # it closes its end when it has come to ours
+    connection.close()
 
 
 def listen(folder: str, ident: str) -> socket:
