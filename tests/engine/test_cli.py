@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from minirun.engine import group, later
+from minirun.engine import aliases, group, later
 from minirun.engine.commands import run
 
 ALL = list(group.COMMANDS)
@@ -26,7 +26,7 @@ FLAGS_OF_DOCKER = {  # `run` in tutorials: the 46 flags that cover 97.6 % of 3,3
 def test_the_examples_in_the_docstrings():
     from minirun.image import bundle
 
-    assert doctest.testmod(bundle).failed == 0
+    assert doctest.testmod(bundle).failed == doctest.testmod(aliases).failed == 0
 
 
 def test_every_flag_that_tutorials_use_works_or_is_refused_with_a_reason():
@@ -42,15 +42,14 @@ def test_every_flag_that_tutorials_use_works_or_is_refused_with_a_reason():
 @pytest.mark.parametrize(
     "words",
     [
-        "run -d tiny",
-        "run -itd tiny",
         "run -p 80:80 tiny",
-        "run --restart always tiny",
+        "run --secret x tiny",
+        "create --isolation hyperv tiny",
         "exec x sh",
         "compose up",
         "run --mount type=bind tiny",
         "logs x",
-        "inspect -f {{.Id}} tiny",
+        "swarm init",
         "build .",
     ],
 )
@@ -107,6 +106,26 @@ def test_every_command_has_help_that_fits_a_terminal(minirun, name):
     assert done.stderr == ""
     assert done.stdout.startswith(f"Usage: minirun {name}")
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("long", "short"),
+    [
+        ("container ls -a", "ps -a"),
+        ("image ls", "images"),
+        ("image inspect tiny", "inspect tiny"),
+        ("image history tiny", "history tiny"),
+    ],
+)
+def test_long_names_of_commands(minirun, long, short):
+    assert minirun.ok(*long.split()) == minirun.ok(*short.split())
+    assert minirun.ok("--root", minirun.root, *long.split()) == minirun.ok(*short.split())
+
+
+def test_a_long_name_is_about_one_kind_of_thing(minirun):
+    done = minirun("container", "inspect", "tiny")
+    assert (done.returncode, done.stdout) == (125, "[]\n")
+    assert "no such container: tiny" in done.stderr
 
 
 def test_the_overview_lists_every_command(minirun):
