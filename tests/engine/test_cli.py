@@ -42,7 +42,6 @@ def test_every_flag_that_tutorials_use_works_or_is_refused_with_a_reason():
 @pytest.mark.parametrize(
     "words",
     [
-        "run -p 80:80 tiny",
         "run --secret x tiny",
         "create --isolation hyperv tiny",
         "exec x sh",
