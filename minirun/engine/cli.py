@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 
+from minirun.engine import aliases
 from minirun.errors import Error, from_os_error, printable, render
 
 TYPE_CHECKING = False
@@ -65,6 +66,7 @@ def guard(do: Callable[[], int | None], *, debug: bool = False) -> int:
 
 
 def dispatch(line: list[str]) -> int:
+    line = aliases.short(line)
     if line and line[0] in SHORT_WAY:
         from minirun.engine import flags
 

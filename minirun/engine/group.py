@@ -10,7 +10,7 @@ import signal
 import click
 
 from minirun import __version__
-from minirun.engine import later
+from minirun.engine import aliases, later
 from minirun.engine.command import TableCommand
 from minirun.errors import Error, UsageError, printable
 
@@ -108,6 +108,7 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        args = aliases.short(args)
         name = args[0]
         if name in COMMANDS or name.startswith("-"):
             return super().resolve_command(ctx, args)

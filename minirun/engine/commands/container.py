@@ -9,7 +9,10 @@ from minirun.engine.command import Command, confirm
 
 @click.group("container")
 def command() -> None:
-    """Look after the containers as a whole."""
+    """Look after the containers as a whole.
+
+    And Docker's long names: container ls is ps; container run, exec, logs, inspect, rm, …
+    """
 
 
 @command.command("prune", cls=Command)

@@ -9,7 +9,10 @@ from minirun.engine.command import Command, confirm
 
 @click.group("image")
 def command() -> None:
-    """Look after the images as a whole."""
+    """Look after the images as a whole.
+
+    And Docker's long names: image ls is images, image rm is rmi; image inspect, pull, tag, …
+    """
 
 
 @command.command("prune", cls=Command)
