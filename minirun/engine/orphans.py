@@ -1,4 +1,5 @@
-"""What is left of containers that nobody attends to any more: mounts, cgroups, sockets, records.
+"""What is left of containers that nobody attends to any more: mounts, cgroups, sockets, records,
+addresses.
 
 A container gives back what it has when it ends, and the next command does it for one whose monitor
 was killed. So there should be nothing here; what there is, some fault or somebody has left behind.
@@ -36,6 +37,7 @@ def find(state: State) -> Iterator[Damage]:
     yield from _records(state)
     yield from _cgroups(state)
     yield from _sockets(state)
+    yield from _networks(state)
 
 
 def is_live(state: State, ident: str) -> bool:
@@ -153,3 +155,11 @@ def _unlink(path: str) -> Callable[[], str]:
         return "removed"
 
     return unlink
+
+
+def _networks(state: State) -> Iterator[Damage]:
+    """Addresses, bridges, rules and name servers. One repair mends all of them."""
+    from minirun.engine.network import mending
+
+    for what, problem in mending.orphans(state):
+        yield Damage(what, problem, lambda: mending.mend(state))

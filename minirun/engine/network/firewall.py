@@ -181,7 +181,10 @@ def exists(table: str) -> bool:
     import subprocess
 
     command = ["nft", "list", "tables", "inet"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return False
     return f"table inet {table}" in listed.stdout.splitlines()
 
 

@@ -11,40 +11,47 @@ from __future__ import annotations
 
 import os
 
-from minirun.engine.network import firewall, plant, records, serving
+from minirun.engine.network import endpoints, firewall, plant, records, serving
 from minirun.engine.network.leases import Leases
 from minirun.engine.paths import user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from minirun.engine.network.leases import Lease
     from minirun.engine.state import State
 
 
-def orphans(state: State) -> list[str]:
-    """A line for each thing that is left over, or missing."""
+def orphans(state: State) -> list[tuple[str, str]]:
+    """Each thing that is left over, or missing; and what is wrong with it."""
     _go_there(state)
     with Leases(state.paths) as leases:
         lost = _lost(state, leases)
-        found = [f"address {place['address']} of container {place['container'][:12]}, which does "
-                 "not run" for place in lost]  # fmt: skip
+        found = [
+            (f"address {place['address']}", f"container {place['container'][:12]} does not run")
+            for place in lost
+        ]
         used = {place["network"] for place in leases.all}
         for network in records.Networks(state.paths).all():
             if network["id"] in used:
+                found += _missing(state, network)
                 continue
             if plant.exists(network["bridge"]):
-                found.append(f"interface {network['bridge']} of network {network['name']}, unused")
+                found.append((f"interface {network['bridge']}", "no container is on that network"))
             if serving.is_running(state.paths, network["id"]):
-                found.append(f"name server of network {network['name']}, unused")
+                what = f"name server of network {network['name']}"
+                found.append((what, "no container is on that network"))
         table = plant.table_of(state.paths)
         if firewall.exists(table) != bool(leases.all):
-            what = "missing" if leases.all else "left over"
-            found.append(f"nftables table inet {table}, {what}")
+            problem = "it is missing" if leases.all else "no container is on a network"
+            found.append((f"nftables table inet {table}", problem))
     return found
 
 
-def mend(state: State) -> None:
-    """Take away what is left over, and put rules back that somebody has flushed."""
+def mend(state: State) -> str:
+    """Take away what is left over, and put rules and name servers back that are missing; what was
+    done."""
     _go_there(state)
     with Leases(state.paths) as leases:
         lost = _lost(state, leases)
@@ -52,6 +59,9 @@ def mend(state: State) -> None:
         plant.forget_rules(leases)
         plant.shrink(state.paths, leases, [*lost, *_unused(state, leases)])
         leases.save()
+        if leases.all:
+            plant.grow(state.paths, leases)
+    return "rules and bridges are as the running containers need them"
 
 
 def _go_there(state: State) -> None:
@@ -60,6 +70,12 @@ def _go_there(state: State) -> None:
         from minirun.engine import rootless
 
         rootless.enter_network(state.paths.run)
+
+
+def _missing(state: State, network: dict[str, Any]) -> list[tuple[str, str]]:
+    if not endpoints.has_resolver(network) or serving.is_running(state.paths, network["id"]):
+        return []
+    return [(f"name server of network {network['name']}", "it does not run")]
 
 
 def _lost(state: State, leases: Leases) -> list[Lease]:
