@@ -5,7 +5,7 @@ A container gives back what it has when it ends, and the next command does it fo
 was killed. So there should be nothing here; what there is, some fault or somebody has left behind.
 
 Each is recognised by the id in its name, of a container of this store: what belongs to others, or
-to another store of ours, stays. (An empty cgroup is nobody's.)
+to another store of ours, stays. (Of empty cgroups, the machine's own store takes care.)
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def _delete(state: State, ident: str, path: str) -> Callable[[], str]:
 
 
 def _cgroups(state: State) -> Iterator[Damage]:
-    """Those of minirun-oci: by the ids of our containers that do not run; and those in which
-    nothing has been for a while, whosever they were."""
+    """Those of minirun-oci: by the ids of our containers that do not run; and, for the machine's own
+    store, those in which nothing has been for a while, whosever they were."""
     found: dict[str, list[str]] = {}
     for tree in [CGROUPS, *(f"{CGROUPS}/{name}" for name in os.listdir(CGROUPS))]:
         parent = f"{tree}/{PARENT}"
@@ -114,7 +114,7 @@ def _cgroups(state: State) -> Iterator[Damage]:
         if os.path.isdir(f"{state.paths.containers}/{ident}"):
             if not is_live(state, ident):
                 yield Damage(what, "its container does not run", _remove_cgroups(paths))
-        elif all(map(_is_forgotten, paths)):
+        elif state.paths.base is None and all(map(_is_forgotten, paths)):
             yield Damage(what, "nothing is in it", _remove_cgroups(paths))
 
 
