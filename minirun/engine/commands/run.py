@@ -22,7 +22,7 @@ def main(root: str | None, words: Sequence[str]) -> int:
 
     \b
         minirun run --rm -it tiny sh            a shell, and no trace of it after
-        minirun run -d --name web IMAGE         in the background; minirun logs -f web
+        minirun run -d --name web IMAGE         in the background; see logs
         minirun run --rm -m 64m tiny COMMAND    at most 64 MiB of memory
         minirun run --rm --explain tiny true    see how a container is made
     """
