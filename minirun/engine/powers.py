@@ -10,7 +10,7 @@ import os
 
 from minirun import linux
 from minirun.engine import devices
-from minirun.errors import NotFound, UsageError, printable
+from minirun.errors import UsageError, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,31 +98,20 @@ def security_opt(spec: Document, texts: Sequence[str]) -> None:
 def filter_calls(spec: Document, options: Mapping[str, Any]) -> None:
     """The filter of system calls: the one the user names, else the default; none if privileged."""
     wish = seccomp_wish(options.get("security_opt", ()))
+    held = spec["process"]["capabilities"]["bounding"]
     if wish == "unconfined" or (options.get("privileged") and not wish):
         return
-    spec["linux"]["seccomp"] = read_filter(wish) if wish else default_filter(spec)
+    if wish:
+        from minirun.engine import seccompfile
+
+        spec["linux"]["seccomp"] = seccompfile.read(wish, held)
+    else:
+        from minirun import seccomp_profile
+
+        spec["linux"]["seccomp"] = seccomp_profile.default(held, os.uname().machine)
 
 
 def seccomp_wish(security_opts: Sequence[str]) -> str:
     """What the last ``seccomp=…`` asks for; "" where there is none."""
     pairs = [text.replace(":", "=", 1).partition("=") for text in security_opts]
     return next((value for kind, _, value in reversed(pairs) if kind == "seccomp"), "")
-
-
-def default_filter(spec: Document) -> Document:
-    from minirun import seccomp_profile
-
-    powers = spec["process"]["capabilities"]["bounding"]
-    return seccomp_profile.default(powers, os.uname().machine)
-
-
-def read_filter(path: str) -> Any:
-    import json
-
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except FileNotFoundError:
-        raise NotFound(f"--security-opt seccomp={path}: no such file") from None
-    except ValueError as error:
-        raise UsageError(f"--security-opt seccomp={path}: not JSON: {error}") from None
