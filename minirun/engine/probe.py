@@ -47,7 +47,10 @@ def main() -> None:
     before = container.state.get("health") or health.new()
     age, now = time.time() - container.state["started"], before
     if container.status == RUNNING:
-        now = health.after(before, check, probe(state, container, check), age)
+        result = probe(state, container, check)
+        container.reload_state()
+        if container.status == RUNNING:  # else it was paused meanwhile: that says nothing
+            now = health.after(before, check, result, age)
     note = f"health={document.dumps(now)}".encode()
     due = b"%f" % health.pause(check, now["status"], age)
     wire.tell(state.paths, container.id, (wire.NOTE, note), (wire.HEALTH, due))
