@@ -292,7 +292,7 @@ def test_selinux_labels_go_to_all_files_and_through_no_link(tmp_path):
 
 # --- kill -9 ------------------------------------------------------------------------------------
 
-CALLS = "mkdir,rename,unlink,unlinkat,rmdir,mkdirat,renameat,openat,flock,mknodat,linkat,fchown"
+CALLS = "mkdir,mkdirat,rename,renameat,unlink,unlinkat,rmdir,flock,write,symlink"
 
 
 @pytest.mark.slow
@@ -300,12 +300,11 @@ CALLS = "mkdir,rename,unlink,unlinkat,rmdir,mkdirat,renameat,openat,flock,mknoda
                                    ("prune", "-af")])  # fmt: skip
 def test_cr02_killed_at_any_call(engine, words):
     """Whatever is left is a volume or nothing, and the next command goes on."""
-    for number in range(1, 400):
+    for number in range(1, 100):
         engine.ok("volume", "create", "old")
         (volume(engine, "old") / "f").write_text("x")
-        command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={CALLS}", "-P",
-                   str(engine.root / "lib/volumes"), "-e",
-                   f"inject={CALLS}:signal=KILL:when={number}", *engine.command()]
+        command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={CALLS}",
+                   "-e", f"inject={CALLS}:signal=KILL:when={number}", *engine.command()]
         done = engine.run(command, "volume", *words)
         for name in volumes(engine):
             engine.ok("volume", "inspect", name)
@@ -313,5 +312,6 @@ def test_cr02_killed_at_any_call(engine, words):
         engine.ok("volume", "prune", "-af")
         assert os.listdir(engine.root / "lib/volumes") == []
         if done.returncode != -signal.SIGKILL:
+            assert number > 3  # else it was never killed
             return
     raise AssertionError("it never came to an end")
