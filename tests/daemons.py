@@ -125,10 +125,10 @@ restrict_oom_score_adj = true
 bin_dir = "/usr/lib/cni"
 conf_dir = "{directory}/cni.d"
 [plugins."io.containerd.grpc.v1.cri".containerd]
-default_runtime_name = "tested"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.tested]
+default_runtime_name = "minirun"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.minirun]
 runtime_type = "io.containerd.runc.v2"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.tested.options]
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.minirun.options]
 BinaryName = "{runtime}"
 """
 BRIDGE = {

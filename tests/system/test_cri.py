@@ -5,6 +5,7 @@ path. What the kubelet calls is called here, through tests/cri.py.
 """
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.daemons import Engine, containerd, other_runtimes, show_limit
 
 grpc = pytest.importorskip("grpc", reason="grpcio-tools is not installed (setup.sh test)")
 
+EXAMPLE = Path(__file__).parent / "examples/clusters"
 IMAGE = "docker.io/library/busybox:test"
 OWN_PROCESSES = {"namespace_options": {"pid": "CONTAINER"}}  # what the kubelet asks for
 
@@ -34,14 +36,15 @@ def cri(tmp_path_factory, oci_runtime, tidy_module):
 class Pod:
     """A sandbox, and the containers in it."""
 
-    def __init__(self, cri, directory, security=OWN_PROCESSES, **linux):
+    def __init__(self, cri, directory, security=OWN_PROCESSES, handler="", **linux):
         self.cri, self.logs = cri, directory
         self.config = {
             "metadata": {"name": "p", "uid": str(time.monotonic_ns()), "namespace": "default"},
             "hostname": "pod", "log_directory": str(directory),
             "linux": {"security_context": security, **linux},
         }  # fmt: skip
-        self.id = cri.RunPodSandbox(config=self.config).pod_sandbox_id
+        made = cri.RunPodSandbox(config=self.config, runtime_handler=handler)
+        self.id = made.pod_sandbox_id
 
     def create(self, name, *command, security=OWN_PROCESSES, resources=None, **config):
         config |= {"metadata": {"name": name}, "image": {"image": IMAGE}, "command": command,
@@ -97,6 +100,21 @@ def test_a_pod(cri, pod):
     assert pod.exec(other, "wget -q -O - 127.0.0.1:8080/architecture") == f"{images.machine()}\n"
     states = {each.metadata.name: each.state for each in cri.ListContainers().containers}
     assert states == {"server": 1, "other": 1}
+
+
+def test_the_runtime_class_of_the_example(cri, tmp_path):
+    """What a kubelet makes of runtimeClassName: it asks for a sandbox of this handler."""
+    manifest = (EXAMPLE / "runtimeclass.yaml").read_text()
+    handler = manifest.split("\nhandler: ")[1].strip()
+    pod = Pod(cri, tmp_path, handler=handler)
+    try:
+        assert cri.PodSandboxStatus(pod_sandbox_id=pod.id).status.runtime_handler == handler
+        container = pod.start("web", "httpd", "-f", "-p", "8080", "-h", "/etc")
+        assert pod.exec(container, "wget -q -O - 127.0.0.1:8080/architecture")
+    finally:
+        pod.remove()
+    with pytest.raises(grpc.RpcError, match="nobody"):
+        Pod(cri, tmp_path, handler="nobody")
 
 
 def test_exit_code_and_log(pod):

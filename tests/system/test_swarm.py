@@ -17,6 +17,7 @@ from tests.daemons import dockerd, other_runtimes
 from tests.images import run
 from tests.waiting import wait_for
 
+EXAMPLE = Path(__file__).parent / "examples/clusters"
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 
 
@@ -147,6 +148,20 @@ def test_a_port_of_the_host(nodes):
         ).returncode == 0 and got)
         assert done.stdout.strip() == running(node, "http")[0][:12]
     manager("service", "rm", "http")
+
+
+def test_the_stack_of_the_example(nodes):
+    """The same image, command, port and limit as examples/clusters/web.yaml has for Kubernetes."""
+    manager, _ = nodes
+    manager("stack", "deploy", "--compose-file", EXAMPLE / "stack.yml", "site")
+    for node, address in zip(nodes, ADDRESSES, strict=True):
+        fetch = [*manager.within[:6], "busybox", "wget", "-qO-", f"http://{address}:8080/passwd"]
+        wait_for(lambda fetch=fetch: subprocess.run(
+            fetch, check=False, capture_output=True).returncode == 0)
+        assert inspect(node, "{{.HostConfig.Runtime}} {{.HostConfig.Memory}}",
+                       *running(node, "site_web")) == {"minirun", str(32 << 20)}
+    manager("stack", "rm", "site")
+    wait_for(lambda: all(node("ps", "--all", "--quiet") == "" for node in nodes))
 
 
 def test_an_overlay_network_across_the_nodes(nodes):
