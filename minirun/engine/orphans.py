@@ -102,8 +102,8 @@ def _delete(state: State, ident: str, path: str) -> Callable[[], str]:
 
 
 def _cgroups(state: State) -> Iterator[Damage]:
-    """Those of minirun-oci: by the ids of our containers that do not run; and, for the machine's own
-    store, those in which nothing has been for a while, whosever they were."""
+    """Those of minirun-oci: by the ids of our containers that do not run; and, for the machine's
+    own store, those in which nothing has been for a while, whosever they were."""
     found: dict[str, list[str]] = {}
     for tree in [CGROUPS, *(f"{CGROUPS}/{name}" for name in os.listdir(CGROUPS))]:
         parent = f"{tree}/{PARENT}"
