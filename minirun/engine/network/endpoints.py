@@ -199,15 +199,9 @@ def resolver_of(state: State, own: Sequence[Lease]) -> str | None:
     """The address of the name server of the container's networks; None where there is none."""
     networks = records.Networks(state.paths)
     for place in own:
-        if has_resolver(networks.find(place["network"])):
+        if records.has_resolver(networks.find(place["network"])):
             return str(place["gateway"])
     return None
-
-
-def has_resolver(network: Record) -> bool:
-    """Networks that users have made know names. The default one, as Docker's, has a name server
-    only where the containers could ask nobody else."""
-    return network["name"] != records.DEFAULT or not upstream.servers_of(upstream.read_host(), {})
 
 
 def files_of_mode(container: Container, hostname: str, mode: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from minirun.engine.network import endpoints, firewall, plant, records, serving
+from minirun.engine.network import firewall, plant, records, serving
 from minirun.engine.network.leases import Leases
 from minirun.engine.paths import user
 
@@ -73,7 +73,7 @@ def _go_there(state: State) -> None:
 
 
 def _missing(state: State, network: dict[str, Any]) -> list[tuple[str, str]]:
-    if not endpoints.has_resolver(network) or serving.is_running(state.paths, network["id"]):
+    if not records.has_resolver(network) or serving.is_running(state.paths, network["id"]):
         return []
     return [(f"name server of network {network['name']}", "it does not run")]
 

@@ -18,7 +18,7 @@ import os
 import time
 
 from minirun.engine import container as documents
-from minirun.engine.network import addresses
+from minirun.engine.network import addresses, upstream
 from minirun.engine.paths import RUN
 from minirun.errors import NotFound, StateError, UsageError, printable
 
@@ -194,6 +194,12 @@ class Networks:
 
 def subnets(record: Record) -> list[str]:
     return [text for text in (record["subnet"], record["subnet6"]) if text]
+
+
+def has_resolver(network: Record) -> bool:
+    """Networks that users have made know names. The default one, as Docker's, has a name server
+    only where the containers could ask nobody else."""
+    return network["name"] != DEFAULT or not upstream.servers_of(upstream.read_host(), {})
 
 
 def check_interface(name: str) -> str:
