@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from minirun.engine import events
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +30,7 @@ def pull_image(state: State, name: str, options: Mapping[str, Any]) -> Image:
     if not quiet and found.canonical != name:
         print(f"resolved to {found.canonical}", file=sys.stderr)
     narrator = Narrator(options.get("explain"))
-    return transfer.pull(
+    image = transfer.pull(
         found,
         state.store,
         state.snapshots,
@@ -37,3 +39,5 @@ def pull_image(state: State, name: str, options: Mapping[str, Any]) -> Image:
         progress=progress.choose(sys.stderr, quiet=quiet),
         explain=narrator.tell if narrator.mode else None,
     )
+    events.emit(state.paths, "image", "pull", found.familiar, name=found.familiar)
+    return image

@@ -157,6 +157,18 @@ def test_events_of_one_life(minirun):
     assert event["Type"] == "container" and event["from"] == "tiny"
 
 
+def test_events_of_images_networks_and_volumes(minirun):
+    minirun.ok("tag", "tiny", "other")
+    minirun.ok("rmi", "other")
+    for kind in ("volume", "network"):
+        minirun.ok(kind, "create", "mine")
+        minirun.ok(kind, "rm", "mine")
+    form = "{{.Type}} {{.Action}}"
+    out = minirun.ok("events", "--since", "1h", "--until", "0s", "--format", form)
+    assert out.splitlines() == ["image tag", "image untag", "volume create", "volume destroy",
+                                "network create", "network destroy"]
+
+
 def test_events_as_they_happen(minirun):
     events = minirun.start("events", "--format", "{{.Action}}", "--filter", "container=web")
     time.sleep(1)

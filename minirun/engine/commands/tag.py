@@ -13,6 +13,7 @@ from minirun.engine.command import Command
 @click.pass_obj
 def command(root: str | None, source: str, target: str) -> None:
     """Give image SOURCE another name, TARGET. Its old names stay."""
+    from minirun.engine import events
     from minirun.engine.state import open_state
     from minirun.image import reference
 
@@ -22,3 +23,4 @@ def command(root: str | None, source: str, target: str) -> None:
     image = state.image(source)
     with store.hold():
         store.tag(name, image.descriptor)
+    events.emit(state.paths, "image", "tag", image.id, name=target)
