@@ -14,13 +14,13 @@ import ipaddress
 import os
 
 from minirun.engine.network import addresses, ports, records, upstream, wish
-from minirun.engine.network.leases import Leases
+from minirun.engine.network.leases import Leases, published
 from minirun.engine.paths import user
 from minirun.errors import Error, NotFound, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from minirun.engine.container import Container
@@ -75,16 +75,6 @@ def facts(own: Sequence[Lease]) -> Record:
     """What a container's state says of its leases."""
     ports_of = [port for place in own for port in place["ports"]]
     return {"networks": {place["name"]: place for place in own}, "ports": ports_of}
-
-
-def published(places: Iterable[Lease]) -> list[Record]:
-    """The published ports of these leases, each with the address that it leads to."""
-    return [
-        port | {"address": lease["address6" if ":" in port["hostIp"] else "address"]}
-        for lease in places
-        for port in lease["ports"]
-        if lease["address6"] or ":" not in port["hostIp"]
-    ]
 
 
 def write_network_files(

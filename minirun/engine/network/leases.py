@@ -24,6 +24,7 @@ from minirun.engine import container as documents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from minirun.engine.paths import Paths
@@ -79,3 +80,13 @@ class Leases:
 def read(path: str) -> list[Lease]:
     """The leases of a file that others may be replacing."""
     return list((documents.read(path) or {}).get("leases") or ())
+
+
+def published(places: Iterable[Lease]) -> list[Lease]:
+    """The published ports of these leases, each with the address that it leads to."""
+    return [
+        port | {"address": lease["address6" if ":" in port["hostIp"] else "address"]}
+        for lease in places
+        for port in lease["ports"]
+        if lease["address6"] or ":" not in port["hostIp"]
+    ]

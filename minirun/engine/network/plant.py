@@ -16,7 +16,7 @@ from _socket import if_nametoindex
 from zlib import crc32
 
 from minirun.engine.network import firewall, records
-from minirun.engine.network.leases import Leases
+from minirun.engine.network.leases import Leases, published
 from minirun.engine.paths import RUN
 from minirun.errors import Error
 
@@ -87,7 +87,7 @@ def set_rules(paths: Paths, leases: Leases, up: list[Record]) -> None:
             {"bridge": n["bridge"], "subnets": records.subnets(n), "internal": n["internal"]}
             for n in up
         ]
-        text = firewall.script(table, networks, endpoints.published(leases.all), leases.opened)
+        text = firewall.script(table, networks, published(leases.all), leases.opened)
     path = _rules(leases)
     if _read(path) == text:
         return
