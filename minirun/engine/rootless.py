@@ -121,6 +121,12 @@ def _hold(path: str, tell: int, mapped: int) -> None:
     _become_holder(path)
 
 
+def _succeed(path: str) -> None:
+    """In the child: be the holder in the place of one that was killed."""
+    enter_network(os.path.dirname(path))
+    _become_holder(path)
+
+
 def _become_holder(path: str) -> None:
     os.setsid()
     os.chdir("/")
@@ -174,7 +180,7 @@ def _join(fd: int, path: str, content: str) -> None:
         _make(fd, path)
         return
     _set_namespaces(int(survivor))
-    child, said = _child(lambda _: _become_holder(path))
+    child, said = _child(lambda _: _succeed(path))
     _expect(b"", said)
     os.close(said)
     _write(fd, child)

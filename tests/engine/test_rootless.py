@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import images
 from tests.components import free_port, require
 from tests.images import run
 from tests.users import COUNT, LENT, REPOSITORY, UID, User, user
@@ -132,6 +134,44 @@ def test_exit_codes(engine, script, code):
     assert done.returncode == code
 
 
+# images
+
+
+def test_deletions_in_layers(engine):
+    """overlayfs's marks are other ones in a user namespace: overlayfs.rst, "userxattr"."""
+    script = "mkdir /d; echo a > /d/a; echo b > /d/b"
+    engine.ok("run", "--network", "none", "--name", "one", "tiny", "sh", "-c", script)
+    engine.ok("commit", "one", "first")
+    script = "rm -r /d /etc/group; mkdir /d; echo c > /d/c"
+    engine.ok("run", "--network", "none", "--name", "two", "first", "sh", "-c", script)
+    engine.ok("commit", "two", "second")
+    look = ["sh", "-c", "ls /d; test -e /etc/group || echo gone; rm -r /d && ls /d"]
+    done = engine("run", "--rm", "--network", "none", "second", *look)
+    assert done.stdout == "c\ngone\n"
+    assert "No such file" in done.stderr
+    engine.ok("rm", "one", "two")
+
+
+def test_what_only_root_can_unpack(engine):
+    """A device is left out, and an owner that nobody maps is root; both are told."""
+    device = tarfile.TarInfo("bin/disk")
+    device.type, device.devmajor, device.devminor = tarfile.BLKTYPE, 8, 0
+    program = Path(shutil.which("busybox")).read_bytes()
+    owned = images.file("file", "content")
+    owned[0].uid = owned[0].gid = 100_000
+    tar = engine.user.home / "image.tar"
+    images.write_tar(tar, [
+        images.directory("bin"), images.file("bin/busybox", program, 0o755),
+        owned, (device, b""),
+    ])  # fmt: skip
+    engine.user.own()
+    said = engine("import", tar, "strange").stderr
+    assert "bin/disk: a device, which nobody can make in a user namespace: left out" in said
+    assert "file: owner 100000:100000 is not mapped in the user namespace: now root" in said
+    words = ("run", "--rm", "--network", "none", "strange", "busybox")
+    assert engine.ok(*words, "stat", "-c", "%u:%g", "/file") == "0:0\n"
+
+
 # what all commands share
 
 
@@ -242,6 +282,15 @@ def fetch(port: int) -> str:
             return answer.read().decode()
     except OSError:
         return ""
+
+
+def test_the_way_out_after_the_holder_was_killed(networked, outside):
+    """The program that leads out ends with it; the next container has another."""
+    networked.ok("run", "-d", "--name", "c", "tiny", "sleep", "1000")
+    os.kill(int(networked.holder.read_text().split()[0]), signal.SIGKILL)
+    assert networked.ok("run", "--rm", "tiny", "wget", "-qO-", outside) == "outside\n"
+    assert networked.ok("exec", "c", "wget", "-qO-", outside) == "outside\n"
+    networked.ok("rm", "-f", "c")
 
 
 def test_what_listens_on_the_machines_loopback_is_out_of_reach(networked):
