@@ -39,7 +39,7 @@ def podman(tmp_path_factory, tidy_module):
 @pytest.fixture
 def device():
     """A CDI file on this machine; the name of its device."""
-    directory = Path("/var/run/cdi")
+    directory = Path("/etc/cdi")  # podman has a /run of its own here
     is_new = not directory.exists()
     directory.mkdir(exist_ok=True)
     file = directory / "minirun-test.json"
@@ -60,7 +60,7 @@ def both(podman, minirun, words, script):
 
 
 @pytest.mark.parametrize(("words", "script"), [
-    (("--ulimit", "nofile=100:200"), "ulimit -n; ulimit -Hn"),
+    (("--ulimit", "nofile=100:200", "--ulimit", "nproc=99"), "ulimit -n; ulimit -Hn; ulimit -p"),
     (("--sysctl", "net.ipv4.ip_forward=1"), "cat /proc/sys/net/ipv4/ip_forward"),
     (("--shm-size", "2m"), "df -k /dev/shm | tail -1 | awk '{print $2}'"),
     (("--device", "/dev/kmsg:/dev/x:w"), "ls -l /dev/x | cut -c1; true > /dev/x && echo written"),
