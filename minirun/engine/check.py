@@ -36,8 +36,8 @@ def damages(state: State, *, quick: bool = False) -> Iterator[Damage]:
         yield from _container(state, ident)
     yield from _names(state)
     yield from _volumes(state)
-    yield from _networks(state)
     yield from orphans.find(state)
+    yield from _networks(state)
 
 
 def _layers_in_use(state: State) -> set[str]:
@@ -227,6 +227,10 @@ def _networks(state: State) -> Iterator[Damage]:
         record = records.read(path) or {}
         if not {"id", "name", "subnet"} <= record.keys():
             yield Damage(path, "it is damaged", _unlink(path), hint="minirun network create")
+    from minirun.engine.network import mending
+
+    for what, problem in mending.orphans(state):
+        yield Damage(what, problem, lambda: mending.mend(state))
 
 
 # --- what is of no use --------------------------------------------------------------------------

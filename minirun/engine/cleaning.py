@@ -54,7 +54,10 @@ def prune_images(state: State, words: Sequence[str] = (), *, everything: bool = 
     """Remove images without a name, with ``everything`` all that no container uses, if they fit
     the filters ``words``: what happened, and the bytes of blobs and layers."""
     used = {c.record.get("imageId") for c in state.containers.all()}
-    fits = filters.keep(words, _image_tests(time.time()))
+    fits = filters.keep(words, {
+        "dangling": filters.truth("dangling", lambda image: image.name is None),
+        **_tests(lambda image: timestamp(image.created) or 0.0, _of_image),
+    })  # fmt: skip
     asked = "dangling" in filters.parse(words)
 
     def unwanted(image: Image) -> bool:
@@ -93,24 +96,33 @@ def needed_layers(state: State) -> list[list[str]]:
     return keep
 
 
-def _image_tests(now: float) -> dict[str, filters.Maker]:
-    def labels(image: Image) -> dict[str, str]:
-        return dict((image.config.get("config") or {}).get("Labels") or {})
+def _tests(
+    made: Callable[[Any], float], labels: Callable[[Any], dict[str, str] | None]
+) -> dict[str, filters.Maker]:
+    """The filters that all prunes have: ``made`` is when a thing was made, seconds since 1970."""
+    now = time.time()
 
-    return {
-        "dangling": filters.truth("dangling", lambda image: image.name is None),
-        "until": _older(now, lambda image: timestamp(image.created) or 0.0),
-        "label": filters.label(labels),
-        "label!": filters.label(labels, without=True),
-    }
-
-
-def _older(now: float, made: Callable[[Any], float]) -> filters.Maker:
-    def make(value: str) -> filters.Test:
+    def older(value: str) -> filters.Test:
         limit = times.moment(value, now)
         return lambda thing: made(thing) <= limit
 
-    return make
+    def found(thing: Any) -> dict[str, str]:
+        return labels(thing) or {}
+
+    return {
+        "until": older,
+        "label": filters.label(found),
+        "label!": filters.label(found, without=True),
+    }
+
+
+def _of_image(image: Image) -> dict[str, str] | None:
+    return (image.config.get("config") or {}).get("Labels")
+
+
+def _of_record(thing: Any) -> dict[str, str] | None:
+    record = thing if isinstance(thing, dict) else thing.record
+    return record.get("labels")  # type: ignore[no-any-return]
 
 
 def prune_containers(state: State, words: Sequence[str] = ()) -> Pruned:
@@ -118,14 +130,8 @@ def prune_containers(state: State, words: Sequence[str] = ()) -> Pruned:
 
     from minirun.engine import finish
 
-    def labels(container: Container) -> dict[str, str]:
-        return dict(container.record.get("labels") or {})
-
-    fits = filters.keep(words, {
-        "until": _older(time.time(), lambda c: float(c.record.get("created", 0))),
-        "label": filters.label(labels),
-        "label!": filters.label(labels, without=True),
-    })  # fmt: skip
+    tests = _tests(lambda c: float(c.record.get("created", 0)), _of_record)
+    fits = filters.keep(words, tests)
     removed, freed = [], 0
     for container in state.containers.all():
         if not fits(container) or not state.containers.adopt(container):
@@ -144,19 +150,27 @@ def prune_system(
 
     removed: dict[str, list[str]] = {}
     removed["Containers"], freed = prune_containers(state, words)
+    removed["Networks"] = _prune_networks(state, words)
     if volumes:
-        wanted = filters.keep(
-            [word for word in words if word.startswith("label")],
-            {"label": filters.label(_labels), "label!": filters.label(_labels, without=True)},
-        )
-        removed["Volumes"], more = Volumes(state).prune(lambda v: v.is_anonymous and wanted(v))
+        fits = filters.keep(words, _tests(lambda volume: volume.created, _of_record))
+        removed["Volumes"], more = Volumes(state).prune(lambda v: v.is_anonymous and fits(v))
         freed += more
     removed["Images"], more = prune_images(state, words, everything=everything)
     return removed, freed + more
 
 
-def _labels(thing: Any) -> dict[str, str]:
-    return dict(thing.labels)
+def _prune_networks(state: State, words: Sequence[str]) -> list[str]:
+    from minirun.engine.network import joining, records
+
+    fits = filters.keep(words, _tests(lambda record: float(record["created"]), _of_record))
+    removed = []
+    for record in filter(fits, records.Networks(state.paths).all()):
+        try:
+            joining.remove(state, record["id"])
+        except StateError:  # a container is on it, or it is the default one
+            continue
+        removed.append(str(record["name"]))
+    return removed
 
 
 def _tell(state: State, happened: Sequence[str]) -> None:
