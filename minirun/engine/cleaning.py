@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from minirun.engine.container import Container
     from minirun.engine.state import State
     from minirun.image.store import Image
 
@@ -122,7 +121,8 @@ def _of_image(image: Image) -> dict[str, str] | None:
 
 def _of_record(thing: Any) -> dict[str, str] | None:
     record = thing if isinstance(thing, dict) else thing.record
-    return record.get("labels")  # type: ignore[no-any-return]
+    found: dict[str, str] | None = record.get("labels")
+    return found
 
 
 def prune_containers(state: State, words: Sequence[str] = ()) -> Pruned:
