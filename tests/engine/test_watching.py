@@ -49,10 +49,11 @@ def test_stats_once(minirun, start):
     ident = start("web", "-m", "64m", "tiny", "sh", "-c", SPIN)
     title, line = minirun.ok("stats", "--no-stream").splitlines()
     assert title.split("  ")[0] == "CONTAINER ID"
-    assert [word for word in title.replace("/ ", "/").split("   ") if word]
+    for word in ("NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"):
+        assert f"   {word}" in title
     cells = line.split()
     assert cells[0] == ident[:12] and cells[1] == "web"
-    assert 20 < float(cells[2].removesuffix("%")) < 150
+    assert 1 < float(cells[2].removesuffix("%")) < 150
     assert cells[5] == "64MiB"
     row = json.loads(minirun.ok("stats", "--no-stream", "--format", "json", "web"))
     assert row["Container"] == "web" and row["ID"] == ident and int(row["PIDs"]) == 1
