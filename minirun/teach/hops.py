@@ -15,7 +15,7 @@ import socket
 import subprocess
 
 from minirun import linux
-from minirun.engine.network import dns, leases, plant
+from minirun.engine.network import dns, leases, netlink, plant
 from minirun.errors import Error, StateError
 from minirun.teach.doctor import in_child, report
 
@@ -84,7 +84,7 @@ def default_route(way: Way) -> str:
 def cable(way: Way) -> str:
     """Its cable ends in the bridge"""
     bridge, link = way.place["bridge"], way.place["link"]
-    if not plant.exists(link):
+    if not netlink.exists(link):
         raise Error(f"there is no interface {link}")
     if not os.path.exists(f"/sys/class/net/{bridge}/brif/{link}"):
         raise Error(f"{link} is not a port of {bridge}")

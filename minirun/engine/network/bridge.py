@@ -5,9 +5,9 @@
         links.plug(lease, netns)            # ip link add veth… type veth peer name eth0 netns …
     inside(netns, leases, leases)           # ip address add … dev eth0; ip route add default …
 
-The messages are pyroute2's, which knows their forms; sending them takes a socket and no more. All
-of pyroute2 takes 150 ms to import, and its messages 25, if its package does not import the rest by
-itself: so an empty package stands in for it. A container's command begins only after that.
+The messages are pyroute2's, which knows their forms; netlink.py sends them. All of pyroute2
+takes 150 ms to import, and its messages 25, if its package does not import the rest by itself: so
+an empty package stands in for it. A container's command begins only after that.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from _socket import if_nametoindex
 
 from minirun import linux
 from minirun.engine.network import plant
+from minirun.engine.network.netlink import HEADER, Route
 from minirun.errors import Error
 
 TYPE_CHECKING = False
@@ -37,9 +38,8 @@ SCOPE_UNIVERSE, TABLE_MAIN = 0, 254
 STATIC, UNICAST = 4, 1  # RTPROT_STATIC, RTN_UNICAST
 
 # rtnetlink(7), netlink(7)
-NETLINK_ROUTE, NLMSG_ERROR, LARGEST = 0, 2, 1 << 16
-NEWLINK, DELLINK, NEWADDR, NEWROUTE = 16, 17, 20, 24
-REQUEST, ACK, REPLACE, EXCLUSIVE, CREATE = 1, 4, 0x100, 0x200, 0x400
+NEWLINK, NEWADDR, NEWROUTE = 16, 20, 24
+REPLACE, EXCLUSIVE, CREATE = 0x100, 0x200, 0x400
 
 
 def _messages() -> Any:
@@ -62,15 +62,8 @@ def _messages() -> Any:
 LinkMessage, AddressMessage, RouteMessage = _messages()
 
 
-class Links:
+class Links(Route):
     """The links of this network namespace."""
-
-    def __enter__(self) -> Links:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
 
     def raise_bridge(self, network: Record) -> None:
         """Make a network's bridge, with the gateway's addresses. What it routes for containers is
@@ -98,8 +91,7 @@ class Links:
         """A cable from the bridge into network namespace ``netns`` (an open file), where it ends
         as eth<index>. One of an earlier start that is left over is taken away first."""
         name = lease["link"]
-        if plant.exists(name):
-            self.remove(name)
+        self.remove(name)
         mtu = mtu_of(lease["bridge"])
         peer = {
             "attrs": [
@@ -136,18 +128,6 @@ class Links:
             what = f"ip route replace default via {gateway} dev {name}"
             self._ask(RouteMessage(), fields, NEWROUTE, CREATE | REPLACE, what)
 
-    def remove(self, name: str) -> None:
-        """Take a link away; fine if it has just gone."""
-        try:
-            index = if_nametoindex(name)
-        except OSError:
-            return
-        try:
-            self._ask(LinkMessage(), {"index": index}, DELLINK, 0, f"ip link delete {name}")
-        except Error:
-            if plant.exists(name):
-                raise
-
     # --- what they are made of --------------------------------------------------------------------
 
     def _add_link(self, name: str, kind: str, *data: object, mtu: int) -> None:
@@ -173,18 +153,10 @@ class Links:
         self._ask(AddressMessage(), fields, NEWADDR, CREATE | EXCLUSIVE, what)
 
     def _ask(self, message: Any, fields: Record, kind: int, flags: int, what: str) -> None:
-        """Send a request, and wait until it is done; Error if the kernel refuses. ``what`` is the
-        same as a command."""
+        """The request of a message of pyroute2's with these fields."""
         message.update(fields)
-        message["header"] = {"type": kind, "flags": REQUEST | ACK | flags, "sequence_number": 1}
         message.encode()
-        self._socket.send(bytes(message.data))
-        answer = self._socket.recv(LARGEST)
-        if int.from_bytes(answer[4:6], sys.byteorder) != NLMSG_ERROR:
-            raise Error(f"{what}: the kernel gave no answer")
-        error = int.from_bytes(answer[16:20], sys.byteorder, signed=True)
-        if error:
-            raise Error(f"{what}: {os.strerror(-error)}")
+        self.ask(kind, flags, bytes(message.data[HEADER:]), what)
 
 
 def family(address: str) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from minirun.engine.network import firewall, plant, records, serving
+from minirun.engine.network import firewall, netlink, plant, records, serving
 from minirun.engine.network.leases import Leases
 from minirun.engine.paths import user
 
@@ -37,7 +37,7 @@ def orphans(state: State) -> list[tuple[str, str]]:
             if network["id"] in used:
                 found += _missing(state, network)
                 continue
-            if plant.exists(network["bridge"]):
+            if netlink.exists(network["bridge"]):
                 found.append((f"interface {network['bridge']}", "no container is on that network"))
             if serving.is_running(state.paths, network["id"]):
                 what = f"name server of network {network['name']}"

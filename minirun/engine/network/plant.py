@@ -11,11 +11,9 @@ down which: the firewall sees to it that nobody else has anything of it, and shr
 from __future__ import annotations
 
 import os
-import time
-from _socket import if_nametoindex
 from zlib import crc32
 
-from minirun.engine.network import firewall, records
+from minirun.engine.network import firewall, netlink, records
 from minirun.engine.network.leases import Leases, published
 from minirun.engine.paths import RUN
 from minirun.errors import Error
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 
 SIGTERM = 15  # the signal module would take 6 ms
 SYSCTLS = "/proc/sys/net"
-PATIENCE = 0.1  # seconds for the kernel to take a network namespace apart
 
 
 def table_of(paths: Paths) -> str:
@@ -51,7 +48,7 @@ def grow(paths: Paths, leases: Leases) -> None:
     from minirun.engine.network import bridge, serving
 
     up = networks_up(paths, leases)
-    missing = [network for network in up if not exists(network["bridge"])]
+    missing = [network for network in up if not netlink.exists(network["bridge"])]
     if missing:
         with bridge.Links() as links:
             for network in missing:
@@ -73,7 +70,7 @@ def shrink(paths: Paths, leases: Leases, gone: Iterable[Lease]) -> None:
     for ident in idle:
         serving.stop(paths, ident)
     set_rules(paths, leases, networks_up(paths, leases))
-    remove_links([lease["link"] for lease in gone], list(idle.values()))
+    remove_links([*(lease["link"] for lease in gone), *idle.values()])
     if not leases.all:
         close_ways(leases)
 
@@ -113,25 +110,13 @@ def forget_rules(leases: Leases) -> None:
 # --- links ----------------------------------------------------------------------------------------
 
 
-def exists(interface: str) -> bool:
-    try:
-        return bool(interface and if_nametoindex(interface))
-    except OSError:
-        return False
-
-
-def remove_links(cables: list[str], bridges: list[str]) -> None:
-    """A cable goes with the container's network namespace, unless somebody else keeps that."""
-    deadline = time.monotonic() + PATIENCE
-    while any(map(exists, cables)) and not bridges and time.monotonic() < deadline:
-        time.sleep(0.005)
-    left = [name for name in (*cables, *bridges) if exists(name)]
+def remove_links(names: Iterable[str]) -> None:
+    """Take cables and bridges away, those that are there."""
+    left = [name for name in names if netlink.exists(name)]
     if left:
-        from minirun.engine.network import bridge
-
-        with bridge.Links() as links:
+        with netlink.Route() as route:
             for name in left:
-                links.remove(name)
+                route.remove(name)
 
 
 # --- forwarding -----------------------------------------------------------------------------------
