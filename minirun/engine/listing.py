@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 
 from minirun.engine import filters, table
-from minirun.engine.container import CREATED, DAMAGED, EXITED, PAUSED, RESTARTING, SHORT, STATUSES
+from minirun.engine.container import EXITED, PAUSED, RESTARTING, SHORT, STATUSES
 from minirun.errors import NotFound, UsageError, printable
 
 TYPE_CHECKING = False
@@ -210,8 +210,7 @@ def tests(state: State) -> dict[str, Maker]:
 def exited(text: str) -> Test:
     if not text.removeprefix("-").isdigit():
         raise UsageError(f"invalid filter 'exited={printable(text)[:80]}'", hint="a number")
-    at_rest = {CREATED, DAMAGED}
-    return lambda c: c.status not in at_rest and c.state.get("exitCode") == int(text)
+    return lambda c: c.status == EXITED and c.state.get("exitCode") == int(text)
 
 
 def descends(state: State, name: str) -> Test:

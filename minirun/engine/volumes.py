@@ -75,14 +75,16 @@ class Volume:
         """What ``volume inspect`` shows, in Docker's words."""
         from datetime import UTC, datetime
 
+        from minirun.engine.template.values import Map, NilMap
+
         made = datetime.fromtimestamp(int(self.created), UTC)
         return {
             "CreatedAt": made.isoformat().replace("+00:00", "Z"),
             "Driver": "local",
-            "Labels": self.labels or None,
+            "Labels": Map(self.labels) or NilMap(),
             "Mountpoint": self.data,
             "Name": self.name,
-            "Options": self.options or None,
+            "Options": Map(self.options) or NilMap(),
             "Scope": "local",
         }
 

@@ -120,7 +120,7 @@ WEB = container(
     exposed=["80/tcp", "53/udp"],
     diffIds=["base", "mine"],
     mounts=[{"type": "volume", "name": "data", "destination": "/data"}],
-    state={"ports": [port(80, 8080, "0.0.0.0")], "health": {"status": "healthy"}},
+    state={"exitCode": 0, "ports": [port(80, 8080, "0.0.0.0")], "health": {"status": "healthy"}},
 )
 OLD = container("f" * 64, name="old-web", created=NOW - 9000, diffIds=["base"],
                 state={"status": "exited", "exitCode": 3})  # fmt: skip

@@ -34,6 +34,9 @@ def scenario(engine):
     engine("create", "--name", "fresh", "--entrypoint", "echo", IMAGE, "a b", "c")
     engine("run", "-d", "--name", "frozen", "--network", "none", IMAGE, "sleep", "1000")
     engine("pause", "frozen")
+    engine("volume", "create", "--label", "b=2", "--label", "a=1", "extra")
+    engine("network", "create", "--subnet", "10.98.0.0/24", "--gateway", "10.98.0.7", "--internal",
+           "--label", "a=1", "front")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +60,8 @@ def engines(tmp_path_factory, plain, tidy_module):
         minirun("rmi", f"{plain.host}/public/busybox:latest", "tiny")
         found = {"docker": docker, "podman": podman, "minirun": minirun}
         for engine in found.values():
+            stack.callback(engine.attempt, "network", "rm", "front")
+            stack.callback(engine.attempt, "volume", "rm", "extra", "data")
             stack.callback(engine.attempt, "rm", "-f", "-v", "web", "done", "fresh", "frozen")
             stack.callback(engine.attempt, "unpause", "frozen")
             scenario(engine)
@@ -222,6 +227,27 @@ def masked(text):
         ("images", "--format", "{{.Tag}}", "-f", "dangling=true"),
         ("images", "--format", "{{.Tag}}", "busybox"),
         ("images", "--format", "{{.Tag}}", "nope"),
+        ("history", "--format", "{{.CreatedSince}} {{.Comment}}", "busybox:test"),
+        ("volume", "ls"),
+        ("volume", "ls", "-q"),
+        ("volume", "ls", "--format", "{{.Name}} {{.Driver}} {{.Labels}}", "-f", "dangling=true"),
+        ("volume", "ls", "--format", "{{json .Labels}} {{.Size}} {{.Links}}", "-f", "name=data"),
+        ("volume", "inspect", "--format", "{{.Name}} {{.Labels}} {{.Scope}} {{.Options}}", "extra"),
+        ("network", "ls", "--format", "{{.Name}} {{.Driver}} {{.Scope}} {{.Internal}} {{.Labels}}"),
+        ("network", "ls", "-f", "name=fro"),
+        ("network", "ls", "-q", "-f", "driver=bridge"),
+        ("network", "inspect", "--format", "{{.Name}} {{.Driver}} {{.Internal}} {{.IPAM}} "
+         "{{.Labels}} {{.Containers}} {{.EnableIPv6}} {{.Scope}}", "front"),
+        ("inspect", "--format", "{{.Name}}", "front", "extra"),
+        ("container", "ls", "-q"),
+        ("image", "inspect", "--format", "{{.RepoTags}} {{.Id}} {{.Architecture}} {{.Os}} "
+         "{{.RootFS.Type}} {{.RootFS.Layers}} {{.Author}}", "busybox:test"),
+        ("image", "inspect", "--format", "{{.Config.Env}} {{.Config.Cmd}} {{.Config.Labels}} "
+         "{{.Config.Entrypoint}} {{.Config.ExposedPorts}}", "busybox:test"),
+        ("info", "--format", "{{.Containers}} {{.ContainersRunning}} {{.ContainersPaused}} "
+         "{{.ContainersStopped}} {{.Images}} {{.OSType}} {{.NCPU}} {{.MemTotal}} "
+         "{{.Swarm.LocalNodeState}}"),
+        ("version", "--format", "{{.Server.Os}}/{{.Client.Arch}}"),
     ],
 )  # fmt: skip
 def test_lists(engines, words):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minirun.engine import listing
 from minirun.engine.describe.moments import moment
-from minirun.engine.template.values import Map
+from minirun.engine.template.values import Map, NilMap, Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def network(state: State, record: Document) -> Document:
         "Driver": record["driver"],
         "EnableIPv4": True,
         "EnableIPv6": record["subnet6"] is not None,
-        "IPAM": {"Driver": "default", "Options": None, "Config": list(pools(record))},
+        "IPAM": {"Driver": "default", "Options": NilMap(), "Config": list(pools(record))},
         "Internal": record["internal"],
         "Attachable": False,
         "Ingress": False,
@@ -118,10 +118,13 @@ def pools(record: Document) -> Iterable[Document]:
     """The subnets, IPv4 first."""
     for suffix in ("", "6"):
         if record["subnet" + suffix]:
-            pool = {"Subnet": record["subnet" + suffix]}
-            if record["ipRange"] and not suffix:
-                pool["IPRange"] = record["ipRange"]
-            yield pool | {"Gateway": record["gateway" + suffix]}
+            fields = {
+                "Subnet": record["subnet" + suffix],
+                "IPRange": (record["ipRange"] or "") if not suffix else "",
+                "Gateway": record["gateway" + suffix],
+                "AuxiliaryAddresses": NilMap(),
+            }
+            yield Struct(fields, optional=("IPRange", "AuxiliaryAddresses"))
 
 
 def joined(container: Container, lease: Document) -> Document:
