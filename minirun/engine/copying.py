@@ -10,8 +10,9 @@ What becomes of a source depends on what stands at its destination, as with cp(1
     directory       is made                 error               D/NAME
     directory/.     is made                 error               what is in it goes to D
 
-A symbolic link is copied as one, unless -L is given; one at the destination is followed. Who copies
-owns the copies (in a container: its root), unless -a is given: then all stays as it is.
+A symbolic link is copied as one, unless -L is given; one at the destination is followed. On the way
+in all stays as it is. On the way out who copies will own the copies, and there is no set-user-ID
+and no device among them; with -a they keep owners, and all but devices.
 
 The container may be hostile, and run meanwhile. Its paths are resolved by the kernel with its root
 as "/" (image/inroot.py), its files are opened by descriptors and never by their names twice
@@ -113,7 +114,7 @@ class Copy:
             with Inside(self.state, container) as root:
                 place, wanted, where = os.fsencode(path), name_of(whole), in_container(container)
                 parent, name = choose(root, place, wanted, is_directory(opened), where)
-                target = Target(root, parent, owner=None if self.archive else (0, 0))
+                target = Target(root, parent)
                 packing.pack_one(target, opened, name)
                 self._take_notes(target)
         finally:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import time
 
+from minirun.engine import container as records
 from minirun.engine import sizes
 from minirun.errors import NotFound, StateError, UsageError, printable
 from minirun.image import lock, tree
@@ -170,13 +171,10 @@ class Volumes:
 
     def _make(self, volume: Volume) -> bool:
         """Make it whole, under another name; False if somebody else was faster."""
-        import json
-
         new = f"{self.root}/{NEW}{os.urandom(8).hex()}"
         os.mkdir(new, 0o700)
         os.mkdir(new + "/_data")
-        with open(new + "/volume.json", "w", encoding="utf-8") as file:
-            file.write(json.dumps(volume.record, indent=1) + "\n")
+        records.write(new + "/volume.json", volume.record)
         try:
             os.rename(new, volume.directory)
         except OSError:  # ENOTEMPTY: renaming never replaces a volume
@@ -299,14 +297,7 @@ def check_name(text: str) -> None:
 
 
 def _load(directory: str) -> Volume:
-    import json
-
-    try:
-        with open(directory + "/volume.json", encoding="utf-8") as file:
-            record = json.load(file)
-    except (FileNotFoundError, ValueError):
-        record = {}
-    return Volume(directory, record if isinstance(record, dict) else {})
+    return Volume(directory, records.read(directory + "/volume.json") or {})
 
 
 def _discard(directory: str) -> None:

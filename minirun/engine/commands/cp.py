@@ -10,7 +10,7 @@ from minirun.engine.command import Command
 
 
 @click.command("cp", cls=Command)
-@click.option("-a", "--archive", is_flag=True, help="Keep owners, and all that goes with them.")
+@click.option("-a", "--archive", is_flag=True, help="Keep owners on the way out, too.")
 @click.option("-L", "--follow-link", is_flag=True, help="If SOURCE is a link, copy its target.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing when it is done.")
 @click.argument("source", metavar="SOURCE")
