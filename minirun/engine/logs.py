@@ -71,15 +71,14 @@ class Log:
 
     def tail(self, lines: int, is_wanted: Callable[[Record], bool]) -> list[Record]:
         """The last lines of what is wanted; what has come since then, ``read`` gives."""
-        kept: deque[Record] = deque()
-        ends = 0  # of lines, among them
+        kept: deque[tuple[int, Record]] = deque()  # with the number of line ends in it
+        ends = 0
         for record in filter(is_wanted, self.read()):
-            kept.append(record)
-            ends += record[2].count(b"\n")
-            while ends - (first := kept[0][2].count(b"\n")) > lines:
-                ends -= first
-                kept.popleft()
-        return _last(reversed(kept), lines)
+            kept.append((record[2].count(b"\n"), record))
+            ends += kept[-1][0]
+            while ends - kept[0][0] > lines:
+                ends -= kept.popleft()[0]
+        return _last((record for _, record in reversed(kept)), lines)
 
     def follow(self, is_over: Callable[[], bool]) -> Iterator[Record]:
         """What comes from now on, until ``is_over()``."""

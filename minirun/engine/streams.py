@@ -11,6 +11,7 @@ Interface: Streams.
 from __future__ import annotations
 
 import os
+import time
 from fcntl import fcntl
 
 TYPE_CHECKING = False
@@ -26,13 +27,15 @@ SAID = b"s"  # what the helpers say, the runtime among them: shown as standard e
 CHUNK = 1 << 16
 MOST_SAID = 1 << 12  # bytes kept of what the helpers said last: it may be the reason of a failure
 F_SETPIPE_SZ = 1031  # fcntl(2)
-PIPE = 1 << 18  # bytes a container can be ahead of us
+PIPE = 1 << 20  # bytes a container can be ahead of us
+NAP = 0.001  # seconds; who prints without end is read this often, and much each time
 
 
 class Streams:
     def __init__(self, loop: Loop, audience: Audience, log: Log, fail: Callable[[str], object]):
         self.loop, self.audience, self.log, self.fail = loop, audience, log, fail
         self.said = b""
+        self._last = 0.0  # when something was read
         self.begun = False  # until it is, standard error is the runtime's
         self.input = -1  # what an attached command writes to
         self._open: dict[bytes, int] = {}
@@ -93,6 +96,7 @@ class Streams:
             self.loop.forget(fd)
 
     def resume(self) -> None:
+        """Read again, if everybody has read what was sent."""
         for stream, fd in self._open.items():
             self._watch(stream, fd)
 
@@ -114,7 +118,18 @@ class Streams:
         self.audience.show(STDERR if stream == SAID else stream, data)
         if self.audience.is_behind:
             self.pause()
+        elif len(data) < CHUNK:
+            self._nap(stream)
         return True
+
+    def _nap(self, stream: bytes) -> None:
+        """Read no sooner than need be where small pieces come one after the other: each costs the
+        same as a large one."""
+        now = time.monotonic()
+        if now - self._last < NAP:
+            self.loop.forget(self._open[stream])
+            self.loop.after(NAP, self.resume)
+        self._last = now
 
     def _log(self, stream: bytes, data: bytes) -> None:
         try:
