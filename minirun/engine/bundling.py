@@ -39,6 +39,12 @@ def make_bundle(
     for path in (rootfs, os.path.join(directory, "config.json")):
         if os.path.lexists(path):
             raise Error(f"{path} is there already", hint="choose a new directory")
+    networks = [text for text in options["network"] if text not in ("none", "host")]
+    if networks and not networks[0].startswith("container:"):
+        raise UsageError(
+            f"--network {printable(networks[0])[:80]}: a bundle has no engine that plugs it in",
+            hint="--network none, which it has anyway, or --network host",
+        )
     image = find_image(state, name, options)
     spec = make_config(image, arguments, options)
     mounts.add_to_bundle(spec, options)

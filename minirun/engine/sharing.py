@@ -72,7 +72,7 @@ def cgroupns(spec: Document, text: str) -> None:
 
 def userns(_: Document, text: str) -> None:
     """Root of a container is root of the machine, or of the user who started it (rootless)."""
-    if text != "host":
+    if text not in ("", "host"):
         raise UsageError(
             f"--userns {printable(text)[:80]}: a container has the ids of whoever starts it",
             hint="run minirun as an ordinary user: then the container's root is nobody special",

@@ -172,5 +172,9 @@ def test_a_bundle_has_its_own_reaper(minirun, tmp_path):
     minirun.ok("bundle", "--init", "tiny", tmp_path / "b", "sh", "-c", "cat /proc/1/comm")
     done = minirun.oci("run", "--bundle", tmp_path / "b", "x")
     assert done.stdout == "docker-init\n", done.stderr
-    done = minirun("bundle", "--pid", "container:x", "tiny", tmp_path / "c")
-    assert done.returncode == 125 and "a bundle does not know" in done.stderr
+
+
+@pytest.mark.parametrize("words", [("--pid", "container:x"), ("--network", "web"), ("--rm",)])
+def test_what_a_bundle_cannot_have(minirun, tmp_path, words):
+    done = minirun("bundle", *words, "tiny", tmp_path / "b")
+    assert done.returncode == 125 and ": a bundle " in done.stderr
