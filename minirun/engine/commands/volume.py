@@ -67,7 +67,7 @@ def fields() -> dict[str, Any]:
         "Name": ("VOLUME NAME", lambda v: v.name),
         "Scope": ("SCOPE", lambda v: "local"),
         "Mountpoint": ("MOUNTPOINT", lambda v: v.data),
-        "Labels": ("LABELS", lambda v: ",".join(f"{k}={x}" for k, x in v.labels.items())),
+        "Labels": ("LABELS", lambda v: ",".join(f"{k}={x}" for k, x in sorted(v.labels.items()))),
         **{
             name: (name.upper(), lambda v: "N/A")
             for name in ("Availability", "Group", "Links", "Size", "Status")
