@@ -9,7 +9,7 @@ from __future__ import annotations
 from minirun import document
 from minirun.engine import events, wire
 from minirun.engine.container import PAUSED, RUNNING
-from minirun.errors import StateError
+from minirun.errors import Error, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 
 
 def pause(state: State, name: str) -> None:
+    """Freeze a container. It is noted first: who is to end a frozen container must know of it."""
     container = state.containers.find(name)
     if container.status == PAUSED:
         raise StateError(f"container {name} is already paused")
     container.require_running()
-    state.runtime(container).call("pause", container.id)
     _note(state, container, PAUSED)
+    try:
+        state.runtime(container).call("pause", container.id)
+    except Error:
+        _note(state, container, RUNNING)
+        raise
     events.of_container(state.paths, container, "pause")
 
 
@@ -31,9 +36,21 @@ def unpause(state: State, name: str) -> None:
     container = state.containers.find(name)
     if container.status != PAUSED:
         raise StateError(f"container {name} is not paused")
-    state.runtime(container).call("resume", container.id)
+    thaw(state, container)
     _note(state, container, RUNNING)
     events.of_container(state.paths, container, "unpause")
+
+
+def thaw(state: State, container: Container) -> None:
+    """Let a container that is noted as paused go on; also if somebody who was about to pause it was
+    killed before that."""
+    runtime = state.runtime(container)
+    try:
+        report = document.loads(runtime.call("state", container.id), "state")
+    except Error:  # it was not frozen, and has just ended
+        return
+    if report["status"] == PAUSED:
+        runtime.call("resume", container.id)
 
 
 def _note(state: State, container: Container, status: str) -> None:

@@ -58,7 +58,7 @@ def end(state: State, container: Container, number: int, timeout: float) -> None
             if number != KILL and not _is_over(connection, timeout):
                 _send(connection, wire.STOP, KILL)
             if container.status == PAUSED:
-                state.runtime(container).call("resume", container.id)
+                freezing.thaw(state, container)
             _is_over(connection, PATIENCE)
         finally:
             connection.close()
@@ -100,7 +100,7 @@ def kill(state: State, container: Container, signal: str) -> None:
     _send(connection, wire.STOP if ends else wire.SIGNAL, number)
     if number == KILL:
         if container.status == PAUSED:
-            state.runtime(container).call("resume", container.id)
+            freezing.thaw(state, container)
         _is_over(connection, PATIENCE)
     connection.close()
     events.of_container(state.paths, container, "kill", signal=number)

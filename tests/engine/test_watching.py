@@ -101,6 +101,19 @@ def test_a_paused_container_can_be_removed(minirun, start, residue):
     minirun.ok("rm", "-f", "web")
 
 
+@pytest.mark.parametrize("delay", [0.02, 0.04, 0.06, 0.08, 0.1, 0.15])
+def test_a_pause_that_is_killed_leaves_what_can_be_ended(minirun, start, delay):
+    start("web", "tiny", "sleep", "1000")
+    pause = minirun.start("pause", "web")
+    time.sleep(delay)
+    pause.kill()
+    pause.communicate()
+    minirun("unpause", "web")
+    minirun.ok("exec", "web", "true")
+    minirun.ok("stop", "-t", "0", "web")
+    minirun.ok("rm", "web")
+
+
 def limit(minirun, name, v1, v2):
     pid = inspect(minirun, name, ".State.Pid")
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
