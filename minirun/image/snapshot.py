@@ -106,7 +106,7 @@ class Snapshots(Roots):
                     tree.clear(claim.fd)
                     obstacle = self._obstacle(partial)
                     found = self._unpack(blob, diff_ids, claim.fd, alone, obstacle)
-                    os.rename(partial, found)
+                    _put(claim.fd, partial, found)
                 else:
                     tree.rmtree(partial)
             except BaseException as error:
@@ -136,7 +136,6 @@ class Snapshots(Roots):
         for warning in unpacked.warnings:
             self._warn(warning)
         self._tell(unpacked)
-        linux.syncfs(root)  # or a power cut could leave a layer with its name, but without content
         return f"{self.root}/{_name(diff_ids, unpacked, whole=bool(obstacle))}"
 
     def _unpack_for_overlay(self, blob: str, below: Sequence[str] | None, root: int) -> Unpacked:
@@ -191,7 +190,7 @@ class Snapshots(Roots):
                 difference = fingerprint.difference(partial, found)
                 if difference and mend:
                     os.rename(found, f"{found}.old{PARTIAL}")
-                    os.rename(partial, found)
+                    _put(claim.fd, partial, found)
                     tree.rmtree(f"{found}.old{PARTIAL}")
                 return difference
             finally:
@@ -214,6 +213,13 @@ class Snapshots(Roots):
         kept = {self.find(diff_ids[:n]) for diff_ids in keep for n in range(1, len(diff_ids) + 1)}
         names = os.listdir(self.root) if os.path.isdir(self.root) else []
         return [name for name in names if f"{self.root}/{name}" not in kept]
+
+
+def _put(fd: int, partial: str, path: str) -> None:
+    """Give a layer its name, once it is on the disk: or a power cut could leave one with its name,
+    but without its content."""
+    linux.syncfs(fd)
+    os.rename(partial, path)
 
 
 def chain_id(diff_ids: Sequence[str]) -> str:
