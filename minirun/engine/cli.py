@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-SHORT_WAY = {"run", "exec", "ps"}
+SHORT_WAY = {"run", "create", "exec", "ps"}
 STANDARD = (0, 1, 2)
 BROKEN_PIPE = 141  # 128 + SIGPIPE: what the shell shows of any program whose reader went away
 INTERRUPTED = 130

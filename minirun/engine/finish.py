@@ -39,13 +39,13 @@ def finish(state: State, container: Container, wait: Callable[[], object] = lamb
 
         sharing.withdraw_shm(container)
     wait()
+    if container.record.get("autoRemove"):
+        remove(state, container, volumes=True)
+        return
     container.reload_state()
     if container.status in UNDER_WAY:
         container.save_state(status=EXITED, pid=0, finished=time.time())
-    if container.record.get("autoRemove"):
-        remove(state, container, volumes=True)
-    else:
-        state.containers.release(container)
+    state.containers.release(container)
 
 
 def remove(state: State, container: Container, *, volumes: bool = False) -> None:
