@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -315,3 +317,43 @@ def test_cr02_killed_at_any_call(engine, words):
             assert number > 3  # else it was never killed
             return
     raise AssertionError("it never came to an end")
+
+
+# --- many at once -------------------------------------------------------------------------------
+
+WORKER = """
+import random, sys
+from minirun.engine.paths import Paths
+from minirun.engine.state import State
+from minirun.engine.volumes import Volumes
+from minirun.errors import NotFound
+
+state = State(Paths(sys.argv[1]))
+volumes, dice = Volumes(state), random.Random(int(sys.argv[2]))
+for _ in range(60):
+    name = dice.choice(("one", "two", ""))
+    what = dice.choice(("create", "remove", "prune", "look"))
+    try:
+        if what == "create":
+            volume = volumes.create(name)
+        elif what == "remove":
+            volumes.remove(name or "one")
+        elif what == "prune":
+            volumes.prune(lambda volume: dice.random() < 0.5)
+        else:
+            assert {v.name for v in volumes.all() if len(v.name) < 64} <= {"one", "two"}
+    except NotFound:
+        pass
+"""
+
+
+def test_cr15_many_at_once(engine):
+    """No traceback, no deadlock, nothing half made."""
+    engine.ok("volume", "ls")
+    line = [sys.executable, "-c", WORKER, str(engine.root)]
+    workers = [subprocess.Popen([*line, str(n)], stderr=subprocess.PIPE) for n in range(8)]
+    for worker in workers:
+        _, complaint = worker.communicate(timeout=60)
+        assert worker.returncode == 0, complaint.decode()
+    engine.ok("volume", "prune", "-af")
+    assert os.listdir(engine.root / "lib/volumes") == []
