@@ -249,6 +249,32 @@ def test_an_output_of_a_hundred_megabytes_is_whole_and_its_log_rotates(life):
     assert all(size < 11 << 20 for size in sizes.values())
 
 
+def test_sig_proxy_false_keeps_signals_here(life):
+    one = life.start("run", "--sig-proxy=false", "--network", "none", "--name", "web", "tiny", "sh",
+                     "-c", FOREVER)  # fmt: skip
+    assert one.stdout.readline() == "ready\n"
+    one.send_signal(signal.SIGTERM)
+    assert one.wait(20) == -signal.SIGTERM
+    assert status(life, "web") == "running 0"
+
+
+def test_a_full_disk_takes_the_log_and_not_the_container(life):
+    """RL07. What is printed still comes through, and so does the exit code."""
+    life.root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", life.root], check=True)
+    try:
+        life.ok("run", "--rm", "--network", "none", "tiny", "true")
+        line = [*life.command(), "run", "--rm", "--network", "none", "tiny", "sh", "-c",
+                "head -c 30m /dev/zero; exit 3"]  # fmt: skip
+        done = subprocess.run(line, env=life.env, capture_output=True, check=False)
+        assert (len(done.stdout), done.returncode) == (30 << 20, 3), done.stderr
+        assert life.ok("ps", "-aq") == ""
+    finally:
+        subprocess.run(["umount", "-R", life.root], check=True)
+        for folder in ("lib/containers", "lib/names", "run/live", "run/attach", "run/oci"):
+            (life.root / folder).mkdir(parents=True)
+
+
 # --- what may happen to the monitor, and to the machine -------------------------------------------
 
 
@@ -273,7 +299,18 @@ def test_cr01_who_is_attached_to_a_lost_monitor_is_told_and_cleans_up(life):
     assert life.ok("ps", "-aq") == ""
 
 
-def test_cr10_after_a_restart_of_the_machine_all_is_known_and_nothing_runs(life):
+def test_cr10_killed_with_its_monitor_and_its_command_line_it_is_gone_and_known(life):
+    run = life.start("run", "--network", "none", "--name", "web", "tiny", "sh", "-c", FOREVER)
+    assert run.stdout.readline() == "ready\n"
+    monitor, pid = monitor_of(life, "web"), files(life, "web")[1]["pid"]
+    for process in (run.pid, monitor, pid):
+        os.kill(process, signal.SIGKILL)
+    run.wait()
+    wait_for(lambda: status(life, "web") == "exited 137")
+    assert life.ok("rm", "web") == "web\n"
+
+
+def test_cr13_after_a_restart_of_the_machine_all_is_known_and_nothing_runs(life):
     """The run directory is wiped, and no process and no mount is left."""
     for name, policy in (("a", "always"), ("u", "unless-stopped"), ("n", "no")):
         run(life, "--restart", policy, "--name", name, "tiny", "sh", "-c", FOREVER)

@@ -166,6 +166,14 @@ def test_a_shell_goes_on_without_its_terminal_and_is_found_again(screen, minirun
     again.close()
 
 
+def test_rl05_keys_let_go_of_it_and_it_goes_on(screen, minirun):
+    shell = screen("-it", "--name", "web", "--detach-keys", "ctrl-x,q", "tiny", "sh")
+    shell.expect("/ # ")
+    shell.type("\x18q")
+    assert shell.finish() == 0
+    assert minirun.ok("inspect", "-f", "{{.State.Status}}", "web") == "running\n"
+
+
 def test_the_out_of_memory_killer_is_named_at_a_terminal_too(screen):
     one = screen("-it", "-m", "16m", "tiny", "tail", "-c", "90m", "/dev/zero")
     one.expect("killed by the out-of-memory killer")
