@@ -85,6 +85,7 @@ def world(minirun, tmp_path) -> Iterator[World]:
                 ip link set lo up; ip address add 198.51.100.1/32 dev lo
                 ip address add 192.0.2.1/24 dev out0; ip address add fd99::1/64 dev out0 nodad
                 ip link set out0 up'
+            if cd /proc/sys/net/bridge; then echo 0 > bridge-nf-call-iptables; fi
             ip route add default via 192.0.2.1 && ip -6 route add default via fd99::1
         """
         net = ["nsenter", "--target", near, "--net", "sh", "-ec", script]

@@ -55,7 +55,10 @@ def test_rl18_a_port_of_one_address_is_closed_at_the_others(world):
     world.run(world.outside, "ip", "rule", "add", "pref", "0", "to", "127.0.0.1", "table", "9")
     world.run(world.outside, "ip", "rule", "add", "pref", "1", "lookup", "local")
     world.run(world.outside, "ip", "rule", "del", "pref", "0", "lookup", "local")
+    world.run(world.outside, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet")
     assert world.fetch(world.outside, "127.0.0.1", 8080) == "TimeoutError"
+    asked = world.ok("exec", web, "cat", "/proc/net/tcp")
+    assert asked.count(" 03 ") == 0  # SYN_RECV: the answer would not have found its way back
 
 
 def test_nobody_outside_reaches_what_is_not_published(world):
@@ -74,7 +77,7 @@ def test_this_machine_forwards_for_its_containers_only(world):
         ip link set other0 up; ip link set other1 up"""
     world.run(world.machine, "sh", "-c", script)
     world.run(world.outside, "ip", "route", "add", "203.0.113.0/24", "via", "192.0.2.2")
-    world.run(world.outside, "ping", "-c1", "-W1", "203.0.113.9")
+    world.fetch(world.outside, "203.0.113.9")
     neighbours = world.run(world.machine, "ip", "neigh", "show", "dev", "other0").stdout
     assert "203.0.113.9" not in neighbours  # nobody was even looked for
 
@@ -97,6 +100,10 @@ def test_an_internal_network_leads_nowhere(world):
     script = "ip r | grep -c default; wget -qO- http://web/hostname"
     web = world.ok("exec", "web", "cat", "/etc/hostname")
     assert world.ok("run", "--rm", "--network", "hidden", "tiny", "sh", "-c", script) == f"0\n{web}"
+    world.run(world.outside, "ip", "route", "add", "10.128.0.0/11", "via", "192.0.2.2")
+    script = "ip route add default via 10.128.0.1; timeout -s KILL 2 nc 192.0.2.1 9 2>&1; true"
+    rebel = ("run", "--rm", "--network", "hidden", "--cap-add", "NET_ADMIN", "tiny", "sh", "-c")
+    assert "refused" not in world.ok(*rebel, script)
 
 
 def test_ipv6(world):
