@@ -18,7 +18,7 @@ from tests.system.test_vagrant import box
 PROJECT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
-# All of them take half an hour on a processor that is computed: so these the second time.
+# All but the slow ones take half an hour on a processor that is computed: so these the second time.
 ALL = "tests/runtime"
 CGROUPS = ("tests/runtime/test_cgroup_containers.py", "tests/runtime/test_lifecycle.py",
            "tests/runtime/test_run.py", "tests/runtime/test_exec.py")
@@ -47,4 +47,4 @@ def test_systemd_and_we_agree(tmp_path):
 def test_the_tests_of_the_runtime_pass(tmp_path, options, tests):
     runtime = f"{minirun_oci(tmp_path)}{options}"
     in_machine("env", f"OCI_RUNTIME={runtime}", sys.executable, "-m", "pytest", "-q", "--color=no",
-               "-p", "no:cacheprovider", *tests, sees=tmp_path)
+               "-p", "no:cacheprovider", "-m", "not slow", *tests, sees=tmp_path)
