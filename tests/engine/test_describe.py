@@ -158,6 +158,22 @@ def test_images(state):
     assert shown(state, "{{.Config.Labels.nope}}", "a:1") == "<no value>"
 
 
+def test_entrypoint_and_command_of_a_container(state):
+    """What runs is one list; Docker keeps the two that it was made of."""
+    config = {"Entrypoint": ["sh", "-c"], "Labels": None}
+    found = state.containers.find("web")
+    found.record["imageId"] = an_image(state.store, "docker.io/library/a:1", config=config).id
+    assert container.parts(found, container.image_config(state, found)) == (
+        ["sh", "-c"], ["sleep 1"]
+    )  # fmt: skip
+    found.record["options"] = {"entrypoint": "sh"}
+    assert container.parts(found, container.image_config(state, found)) == (
+        ["sh"], ["-c", "sleep 1"]
+    )  # fmt: skip
+    found.record["options"] = {"entrypoint": ""}
+    assert container.config(state, found, SPEC)["Cmd"] == ["sh", "-c", "sleep 1"]
+
+
 def test_kinds(state):
     assert describe(state, ID[:5])["Name"] == "/web"
     for kind in (None, "container", "image", "network", "volume"):

@@ -50,6 +50,8 @@ def test_columns_are_as_wide_as_dockers(capsys, form):
          "a-long-name   cccccccccccc\n"),
         (r'table {{upper .Names}}\t{{.Label "a.b-c"}}',
          "NAMES         b c\nWEB\nA-LONG-NAME\n"),
+        (r"table {{lower .Names}}\t{{.ID}}", "NAMES         CONTAINER ID\n"
+         "web           bbbbbbbbbbbb\na-long-name   cccccccccccc\n"),
         ("table\t{{.Names}}", "NAMES\nweb\na-long-name\n"),
     ],
 )  # fmt: skip

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from minirun.image.store import Store
+from tests.image.test_store import an_image
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,6 +112,18 @@ def test_images(minirun):
     assert minirun.ok("images", "-f", "reference=s*", "--format", "{{.Tag}}") == "1\n"
     assert minirun.ok("images", "-q", "-f", "dangling=true") == ""
     assert minirun.ok("images", "-q", "-f", "since=small:1") == ""
+
+
+def test_a_damaged_image_is_told_of_and_the_others_are_listed(minirun):
+    minirun.ok("images")
+    store = Store(f"{minirun.root}/lib/images")
+    broken = an_image(store, "docker.io/library/broken:1")
+    Path(store.blob_path(broken.id)).unlink()
+    done = minirun("images", "--format", "{{.Repository}}")
+    assert (done.returncode, done.stdout) == (0, "localhost/tiny\n")
+    assert done.stderr.startswith("warning: docker.io/library/broken:1: ")
+    assert minirun("inspect", "broken:1").returncode == 125
+    assert minirun.ok("ps") and minirun.ok("info")
 
 
 def test_history_info_version(minirun):
