@@ -153,6 +153,7 @@ def test_rl07_killed_by_a_user_it_stays_dead(life):
     run(life, "--restart", "always", "--name", "web", "tiny", "sh", "-c", "echo ready; sleep 100")
     life.ok("kill", "web")
     wait_for(lambda: status(life, "web") == "exited 137")
+    assert files(life, "web")[1].get("restarts", 0) == 0
 
 
 def test_rm_refuses_what_runs_and_by_force_kills_it(life):
