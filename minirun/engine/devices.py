@@ -38,8 +38,8 @@ def device(spec: Document, texts: Sequence[str]) -> None:
 
 
 def described(host: str, place: str) -> list[Document]:
-    """The device node ``host`` as the container shall have it; or those of a directory."""
-    if os.path.isdir(host):
+    """The device node ``host`` as the container shall have it; or those of a directory in /dev."""
+    if os.path.isdir(host) and bundle.absolute(host).startswith("/dev/"):
         found = [(path, place + path.removeprefix(host)) for path in nodes(host)]
     else:
         found = [(host, place)]
