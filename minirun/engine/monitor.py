@@ -179,7 +179,7 @@ class Monitor:
     # --- the end ----------------------------------------------------------------------------------
 
     def ended(self, code: int) -> None:
-        killed_for_memory = code == -KILL and oom.kills(self.counter) > 0
+        killed_for_memory = oom.kills(self.counter) > 0  # it, or a process that it had started
         self.pid, self.code = 0, code if code >= 0 else 128 - code
         self.loop.cancel(self.check_health)
         state = self.container.state
@@ -202,6 +202,11 @@ class Monitor:
         self.delete(self.all_deleted)
         self.drain()
 
+    @property
+    def is_out_of_memory(self) -> bool:
+        """Whether that is why it ended."""
+        return bool(self.container.state["oomKilled"]) and self.code == 128 + KILL
+
     def policy(self) -> str:
         """As the record has it now: update may have changed it."""
         options = (records.read(records.RECORD) or {}).get("options") or {}
@@ -222,7 +227,7 @@ class Monitor:
         if not self.told and self.streams.drain(final=self.deleted):
             self.told = True
             self.save()
-            words = [wire.AGAIN] * self.again + [wire.OOM] * self.container.state["oomKilled"]
+            words = [wire.AGAIN] * self.again + [wire.OOM] * self.is_out_of_memory
             self.audience.tell(wire.ENDED, b" ".join([b"%d" % (self.code or 0), *words]))
             self.go_on()
 

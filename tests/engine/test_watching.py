@@ -194,14 +194,22 @@ def test_events_as_they_happen(minirun):
     assert heard == ["create\n", "start\n", "die\n", "destroy\n"]
 
 
-def test_rl08_out_of_memory(minirun, start):
-    if not Path("/dev/shm").exists():
-        pytest.skip("no /dev/shm")
-    start("web", "-m", "16m", "tiny", "sh", "-c", "exec tail /dev/zero")
+@pytest.mark.parametrize("line", ["exec tail /dev/zero", "tail /dev/zero; exit $?"])
+def test_rl08_out_of_memory(minirun, start, line):
+    """The first process, or one that it has started."""
+    start("web", "-m", "16m", "tiny", "sh", "-c", line)
     assert minirun.ok("wait", "web") == "137\n"
     assert inspect(minirun, "web", ".State.OOMKilled") is True
     out = minirun.ok("events", "--since", "1h", "--until", "0s", "-f", "event=oom")
     assert len(out.splitlines()) == 1
+
+
+def test_rl08_an_exec_that_runs_out_of_memory_says_so(minirun, start):
+    start("web", "-m", "16m", "tiny", "sleep", "1000")
+    done = minirun("exec", "web", "tail", "/dev/zero")
+    assert done.returncode == 137
+    assert "killed by the out-of-memory killer" in done.stderr
+    assert inspect(minirun, "web", ".State.Running") is True
 
 
 def test_rl08_killed_by_hand_is_not_out_of_memory(minirun, start):
