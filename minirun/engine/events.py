@@ -9,10 +9,12 @@ becomes events.1, in place of the one before; as everything below run/, both end
 
 Types and actions are Docker's: https://docs.docker.com/reference/cli/docker/system/events/
 
-    container   attach commit copy create destroy detach die exec_create exec_die exec_start export
-                health_status: healthy kill oom pause rename restart start stop top unpause update
-    image       delete import load prune pull push save tag untag
-    network     connect create destroy disconnect prune        volume   create destroy mount prune
+    container   archive-path attach commit create destroy die exec_create exec_die exec_start export
+                extract-to-dir health_status: healthy kill oom pause rename restart start stop top
+                unpause update
+    image       delete import pull tag untag
+    network     connect create destroy disconnect
+    volume      create destroy
 
 Interface: emit, of_container to tell; follow to hear.
 """

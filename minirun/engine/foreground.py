@@ -1,8 +1,8 @@
 """Attending to a process in the foreground: signals go in, its end comes out.
 
-What happens to this process meanwhile arrives in one place, as numbers read from a
-signalfd(2): no handler interrupts anything, and there is no moment in which a signal is lost, for
-they wait in the kernel from before the container is claimed.
+What happens to us meanwhile arrives in one place, as numbers read from a signalfd(2): no handler
+interrupts anything, and there is no moment in which a signal is lost, for they wait in the kernel
+from before that process exists.
 
     SIGCHLD            a child has ended: perhaps the one we wait for
     SIGWINCH           our terminal has a new size (screen.py)
