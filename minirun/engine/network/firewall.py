@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     Port = dict[str, Any]
 
+TABLE_NAME = "minirun"  # and, for a store with a --root, a number behind it
 TABLE = """\
 table inet {table}
 delete table inet {table}
@@ -177,15 +178,17 @@ def apply(text: str) -> None:
         )
 
 
-def exists(table: str) -> bool:
+def tables() -> list[str]:
+    """The tables of minirun that there are, of whatever store."""
     import subprocess
 
     command = ["nft", "list", "tables", "inet"]
     try:
         listed = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        return False
-    return f"table inet {table}" in listed.stdout.splitlines()
+        return []
+    names = [line.removeprefix("table inet ") for line in listed.stdout.splitlines()]
+    return [name for name in names if name.partition("-")[0] == TABLE_NAME]
 
 
 def remove(table: str) -> None:

@@ -43,7 +43,7 @@ def orphans(state: State) -> list[tuple[str, str]]:
                 what = f"name server of network {network['name']}"
                 found.append((what, "no container is on that network"))
         table = plant.table_of(state.paths)
-        if firewall.exists(table) != bool(leases.all):
+        if (table in firewall.tables()) != bool(leases.all):
             problem = "it is missing" if leases.all else "no container is on a network"
             found.append((f"nftables table inet {table}", problem))
     return found

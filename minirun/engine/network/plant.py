@@ -34,7 +34,9 @@ SYSCTLS = "/proc/sys/net"
 
 def table_of(paths: Paths) -> str:
     """Each store has a table of its own; the machine's own store has the plain name."""
-    return "minirun" if paths.run == RUN else f"minirun-{crc32(os.fsencode(paths.run)):08x}"
+    if paths.run == RUN:
+        return firewall.TABLE_NAME
+    return f"{firewall.TABLE_NAME}-{crc32(os.fsencode(paths.run)):08x}"
 
 
 def networks_up(paths: Paths, leases: Leases) -> list[Record]:
@@ -139,7 +141,7 @@ def open_ways(leases: Leases, up: list[Record]) -> None:
                 "router, net.ipv6.conf.all.accept_ra=2 before that",
             )
         wanted += [f"ipv6/conf/{way}/force_forwarding" for way in ways]
-    fresh = [name for name in wanted if _read_sysctl(name) == "0" and name not in leases.opened]
+    fresh = [name for name in wanted if name not in leases.opened and _is_ours_to_open(name)]
     if fresh:
         leases.opened += fresh
         leases.save()
@@ -147,7 +149,19 @@ def open_ways(leases: Leases, up: list[Record]) -> None:
             write_sysctl(name, "1")
 
 
+def _is_ours_to_open(name: str) -> bool:
+    """Whether nothing is forwarded there but for minirun's sake. What is open by its interface,
+    and not for the whole machine, may have been opened for another store's containers."""
+    if _read_sysctl(name) != "1":
+        return True
+    everywhere = "ipv4/ip_forward" if name.startswith("ipv4") else "ipv6/conf/all/forwarding"
+    return _read_sysctl(everywhere) != "1" and bool(firewall.tables())
+
+
 def close_ways(leases: Leases) -> None:
+    """The last store that has containers does it: our table has gone by now."""
+    if firewall.tables():
+        leases.opened = []
     for name in leases.opened:
         if os.path.exists(f"{SYSCTLS}/{name}"):  # the interface may be gone by now
             write_sysctl(name, "0")
@@ -155,12 +169,14 @@ def close_ways(leases: Leases) -> None:
 
 
 def interfaces() -> list[str]:
-    """The interfaces of this machine that a route leads to."""
+    """The interfaces of this machine that a route leads to, but for bridges of minirun: also those
+    of other stores, whose containers are none of ours."""
     with open("/proc/net/route", encoding="ascii") as file:
         found = [line.split()[0] for line in file.read().splitlines()[1:]]
     with open("/proc/net/ipv6_route", encoding="ascii") as file:
         found += [line.split()[-1] for line in file.read().splitlines()]
-    return [name for name in dict.fromkeys(found) if name != "lo"]
+    ours = (records.OWN_BRIDGE, records.BRIDGES)
+    return [name for name in dict.fromkeys(found) if name != "lo" and not name.startswith(ours)]
 
 
 def write_sysctl(name: str, value: str) -> None:

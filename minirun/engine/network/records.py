@@ -37,6 +37,7 @@ RESERVED = (DEFAULT, "default", "container", *WORDS)
 BRIDGE_NAME = "com.docker.network.bridge.name"  # the options of Docker's driver that we know
 MTU = "com.docker.network.driver.mtu"
 OPTIONS = (BRIDGE_NAME, MTU)
+OWN_BRIDGE, BRIDGES = "minirun0", "mr-"  # of the machine's default network, and all others
 LONGEST_INTERFACE = 15  # IFNAMSIZ, without the zero at its end
 
 
@@ -116,7 +117,8 @@ class Networks:
             )
         if BRIDGE_NAME in options:
             return check_interface(options[BRIDGE_NAME])
-        return "minirun0" if name == DEFAULT and self.paths.run == RUN else f"mr-{ident[:12]}"
+        is_own = name == DEFAULT and self.paths.run == RUN
+        return OWN_BRIDGE if is_own else BRIDGES + ident[:12]
 
     def _set_subnets(
         self, record: Record, subnets: Iterable[str], gateways: Iterable[str], ip_range: str | None

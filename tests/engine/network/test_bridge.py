@@ -234,3 +234,21 @@ def test_doctor_follows_a_packet_and_finds_where_it_ends(world):
     assert done.returncode == 1
     assert "✗ Nobody else's rules drop what is forwarded: policy drop: inet foe f" in done.stdout
     assert "✗ The next router answers the container" in done.stdout
+
+
+def test_two_stores_share_the_way_out_and_the_last_one_closes_it(world, tmp_path):
+    def other(*words):
+        done = world("--root", tmp_path / "other", *words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    world.ok("run", "-d", "--name", "one", "tiny", *SERVER)
+    other("run", "-d", "--name", "two", "tiny", *SERVER)
+    assert "10.129.0.1" in world.run(world.machine, "ip", "-4", "address").stdout
+    world.ok("rm", "-f", "one")
+    assert world.left()["forwarding"] == "1"
+    seen = other("run", "--rm", "tiny", "sh", "-c", "nc 192.0.2.1 9 2>&1; true")
+    assert "refused" in seen
+    assert 'iifname "eth0"' in world.left()["rules"]
+    other("rm", "-f", "two")
+    assert world.left() == NOTHING
