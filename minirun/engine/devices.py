@@ -39,16 +39,16 @@ def device(spec: Document, texts: Sequence[str]) -> None:
 
 def described(host: str, place: str) -> list[Document]:
     """The device node ``host`` as the container shall have it; or those of a directory in /dev."""
-    if os.path.isdir(host) and bundle.absolute(host).startswith("/dev/"):
-        found = [(path, place + path.removeprefix(host)) for path in nodes(host)]
-    else:
-        found = [(host, place)]
-    described = [(describe(path), bundle.absolute(target)) for path, target in found]
-    if not os.path.exists(host):
+    top = bundle.absolute(host)
+    if not os.path.exists(top):
         raise NotFound(f"--device {printable(host)}: no such file", hint="for a list: ls -l /dev")
-    if not all(node for node, _ in described):
-        raise UsageError(f"--device {printable(host)}: not a device", hint="-v mounts files")
-    return [{**node, "path": target} for node, target in described if node]
+    found = []
+    for path in nodes(top) if os.path.isdir(top) and top.startswith("/dev/") else [top]:
+        node = describe(path)
+        if not node:
+            raise UsageError(f"--device {printable(host)}: not a device", hint="-v mounts files")
+        found.append({**node, "path": bundle.absolute(place + path.removeprefix(top))})
+    return found
 
 
 def add(spec: Document, found: Document, access: str = "rwm") -> None:

@@ -36,6 +36,7 @@ def test_a_directory_brings_its_devices():
     names = devices.nodes("/dev/net")
     if not names:
         pytest.skip("needs /dev/net/tun")
+    assert applied(device=("/dev/net/",))["linux"]["devices"][0]["path"] in names
     found = applied(device=("/dev/net:/dev/all:rw",))["linux"]
     assert [node["path"] for node in found["devices"]] == [
         name.replace("/dev/net", "/dev/all") for name in names
