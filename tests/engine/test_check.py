@@ -4,6 +4,7 @@ or names what is lost."""
 import json
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -63,13 +64,16 @@ def flip(path):
 
 
 def candidates(root):
-    """Every file that is the store's own."""
+    """Every file that is the store's own; of each unpacked layer a few."""
+    of_layers = Counter()
     for path in sorted(root.rglob("*")):
         parts = path.relative_to(root).parts
         if {"upper", "work", "_data"} & set(parts) or path.name in OF_ITS_START | {"seeded"}:
             continue
         if path.is_symlink() or (path.is_file() and path.stat().st_size):
-            yield path
+            of_layers[parts[:2]] += parts[0] == "layers"
+            if of_layers[parts[:2]] <= 3:
+                yield path
 
 
 @pytest.mark.slow
@@ -78,7 +82,7 @@ def test_every_file_that_is_damaged_or_deleted_is_found(full, tmp_path):
     shutil.copytree(root, tmp_path / "copy", symlinks=True)
     missed, unmended = [], []
     names = [path.relative_to(root) for path in candidates(root)]
-    assert len(names) > 25
+    assert len(names) > 15
     for name in names:
         for do in (flip, Path.unlink):
             if do is flip and (root / name).is_symlink():

@@ -176,6 +176,8 @@ def test_files_that_change_meanwhile_do_not_break_the_tar(tmp_path: Path) -> Non
     os.close(fd)
     with tarfile.open(fileobj=io.BytesIO(tar.getvalue())) as read:
         sizes = {member.name: member.size for member in read}
+        content = read.extractfile("a").read()
+    assert content == b"1" + bytes(7)  # what was cut off
     assert sizes == {"a": 8, "b": 9000, "d": 8, "e": 8}
 
 
