@@ -310,6 +310,8 @@ run_tests() {
 # --- uninstall ------------------------------------------------------------------------------------
 
 uninstall() {
+    # with the last container go the networks' bridges and the nftables table
+    if [ -x "$BIN/minirun" ]; then "$BIN/minirun" ps -aq | xargs -r "$BIN/minirun" rm -f || :; fi
     for state in /run/minirun/oci/*/; do
         if [ -d "$state" ]; then "$BIN/minirun-oci" delete --force "$(basename "$state")" || :; fi
     done
