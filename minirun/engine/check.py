@@ -237,9 +237,10 @@ def _networks(state: State) -> Iterator[Damage]:
 
 
 def leftovers(state: State) -> tuple[list[str], int]:
-    """Blobs and layers that nothing needs, such as a pull leaves that was broken off: their paths,
-    and bytes. None while somebody works with the store, for then they may be his."""
+    """Blobs, layers and volumes that nothing needs, such as a command leaves that was killed: their
+    paths, and bytes. None while somebody works with the store, for then they may be his."""
     from minirun.engine import cleaning, sizes
+    from minirun.engine.volumes import Volumes
 
     guard = state.store.sweeping_if_idle()
     if guard is None:
@@ -248,6 +249,7 @@ def leftovers(state: State) -> tuple[list[str], int]:
         found = state.store.unneeded()
         layers = state.snapshots.unneeded(cleaning.needed_layers(state))
         found += [f"{state.snapshots.root}/{name}" for name in layers]
+        found += Volumes(state).leftovers()
         return found, sum(sizes.of_tree(p) if os.path.isdir(p) else _size(p) for p in found)
 
 

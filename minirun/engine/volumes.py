@@ -20,7 +20,7 @@ import time
 
 from minirun.engine import container as records
 from minirun.engine import sizes
-from minirun.errors import NotFound, StateError, UsageError, printable
+from minirun.errors import NotFound, StateError, StoreError, UsageError, printable
 from minirun.image import lock, tree
 
 TYPE_CHECKING = False
@@ -208,7 +208,7 @@ class Volumes:
         """Remove the volumes that no container has and that are ``wanted`` gone; their names, and
         how many bytes that freed. What a crash left half made or half removed goes too."""
         with lock.exclusive(self.root):
-            gone = [f"{self.root}/{name}" for name in self.leftovers()]
+            gone = self._leftovers()
             used = {name for c in self.state.containers.all() for name in names_in(c)}
             removed = [v for v in self.all() if v.name not in used and wanted(v)]
             freed = sum(volume.size() for volume in removed)
@@ -220,8 +220,17 @@ class Volumes:
         return [volume.name for volume in removed], freed
 
     def leftovers(self) -> list[str]:
-        """Names of what is being made or removed now, or was when somebody was killed."""
-        return [name for name in os.listdir(self.root) if name.startswith((NEW, GONE))]
+        """Directories of what somebody was making or removing when he was killed. None while
+        others work with volumes, for then they may be theirs."""
+        try:
+            with lock.exclusive(self.root, wait=0):
+                return self._leftovers()
+        except StoreError:
+            return []
+
+    def _leftovers(self) -> list[str]:
+        names = (name for name in os.listdir(self.root) if name.startswith((NEW, GONE)))
+        return [f"{self.root}/{name}" for name in names]
 
     def _tell(self, name: str, action: str) -> None:
         from minirun.engine import events

@@ -250,6 +250,20 @@ def test_a_copy_into_a_stopped_container_is_there_at_its_next_start(minirun, tmp
     minirun.ok("rm", "box")
 
 
+def test_holes_stay_holes(box, tmp_path):
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
+        file.seek(1 << 30)
+        file.write(b"end of the first hole")
+    box.ok("cp", tmp_path / "sparse", "box:/d/sparse")
+    box.ok("cp", "box:/d/sparse", tmp_path / "back")
+    status = (tmp_path / "back").stat()
+    assert status.st_size == 1 << 40 and status.st_blocks * 512 < 1 << 20
+    with (tmp_path / "back").open("rb") as file:
+        file.seek(1 << 30)
+        assert file.read(21) == b"end of the first hole"
+
+
 SWAPPING = "while :; do mv /d /e; ln -s CAN /d; rm /d; mv /e /d; done"
 ROUNDS = 500
 

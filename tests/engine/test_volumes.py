@@ -319,6 +319,18 @@ def test_cr02_killed_at_any_call(engine, words):
     raise AssertionError("it never came to an end")
 
 
+def test_what_a_kill_left_is_found_and_pruned(engine):
+    engine.ok("volume", "create", "data")
+    for name in (".gone-1", ".new-1"):
+        (engine.root / "lib/volumes" / name / "_data").mkdir(parents=True)
+        (engine.root / "lib/volumes" / name / "_data/f").write_text("x" * 1000)
+    assert volumes(engine) == ["data"]
+    done = engine("system", "check")
+    assert "2.0" in done.stdout + done.stderr or "2kB" in done.stdout + done.stderr, done
+    engine.ok("volume", "prune", "-f")
+    assert os.listdir(engine.root / "lib/volumes") == ["data"]
+
+
 # --- many at once -------------------------------------------------------------------------------
 
 WORKER = """
