@@ -8,7 +8,7 @@ Each step's docstring is what ``--explain`` says about it. The runtime's steps c
     run          all of them; in the foreground, clean_up when the container has ended
 
 Once the container is started, its monitor attends to it (monitor.py). The monitor's interpreter is
-started first of all, so that it is ready when it is needed.
+started first of all (launcher.py), so that it is ready when it is needed.
 """
 
 from __future__ import annotations
@@ -81,12 +81,10 @@ class Launch:
 
 
 def run(job: Launch, narrator: Narrator) -> int:
-    """Do it all. In the foreground the exit code is the container's, and of the container is left
-    what ought to be; in the background it goes on, and its id is printed."""
-    from minirun.engine import launcher
-
+    """Do it all, with a monitor that waits already. In the foreground the exit code is the
+    container's, and of the container is left what ought to be; in the background it goes on, and
+    its id is printed."""
     exposure.warn(job.options)
-    job.monitor = launcher.start_monitor()
     narrator.run(find_image, job)
     if job.attachment:
         job.attachment.hold_signals()
@@ -277,12 +275,12 @@ def start(job: Launch) -> None:
     shell:  minirun-oci --root /run/minirun/oci run --bundle DIR $ID
     man:    https://github.com/opencontainers/runtime-spec/blob/main/runtime.md
     """
-    from minirun.engine import launcher
+    from minirun.engine import plan
 
-    launcher.send_plan(job)
+    plan.send(job)
     job.is_ours = False
-    connect = job.attachment.serve if job.attachment else launcher.wait_until_started
-    ending, code = connect(launcher.connection(job), job.when_started)
+    connect = job.attachment.serve if job.attachment else plan.wait_until_started
+    ending, code = connect(plan.connection(job), job.when_started)
     job.ending, job.exit_code = ending, code
     if job.attachment and job.attachment.out_of_memory:
         tell_of_memory(job.spec)
@@ -313,9 +311,9 @@ def clean_up(job: Launch) -> None:
     shell:  umount rootfs; rm -r /var/lib/minirun/containers/$ID
     man:    umount(8)
     """
-    from minirun.engine import launcher
+    from minirun.engine import plan
 
     if job.ending is None or job.ending:
-        finish.finish(job.state, job.container, lambda: launcher.wait_until_gone(job))
+        finish.finish(job.state, job.container, lambda: plan.wait_until_gone(job))
     else:
         finish.settle(job.state, job.container)

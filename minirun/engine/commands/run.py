@@ -27,12 +27,16 @@ def main(root: str | None, words: Sequence[str]) -> int:
         minirun run --rm --explain tiny true    see how a container is made
     """
     values, (image, *arguments) = flags.parse("run", OPTIONS, ARGUMENTS, words)
-    from minirun.engine import launch, wishes
+    from minirun.engine import launcher
     from minirun.engine.state import open_state
+
+    state = open_state(root)
+    monitor = launcher.start_monitor()  # before the imports: it starts while we read
+    from minirun.engine import launch, wishes
     from minirun.teach.explain import Narrator
 
     wishes.check(values)
-    job = launch.Launch(open_state(root), values, wishes.attachment(values))
+    job = launch.Launch(state, values, wishes.attachment(values))
     job.image_name, job.arguments, job.explain = image, arguments, values["explain"]
-    job.when_started = wishes.pid_writer(values["pidfile"])
+    job.when_started, job.monitor = wishes.pid_writer(values["pidfile"]), monitor
     return launch.run(job, Narrator(values["explain"]))
