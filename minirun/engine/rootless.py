@@ -50,6 +50,14 @@ fcntl.flock(3, fcntl.LOCK_EX)
 if os.fstat(3).st_nlink:
     os.unlink(sys.argv[1])
 """
+# The user's network namespace does nothing but forward, also what comes by an uplink that begins
+# later; and it takes an IPv6 address from that all the same. ip-sysctl.rst
+ROUTER = (
+    ("ipv4/ip_forward", "1"),
+    ("ipv6/conf/all/forwarding", "1"),
+    ("ipv6/conf/default/forwarding", "1"),
+    ("ipv6/conf/default/accept_ra", "2"),
+)
 READY = b"."
 PROGRAMS = "newuidmap", "newgidmap"
 
@@ -115,6 +123,9 @@ def _hold(path: str, tell: int, mapped: int) -> None:
     os.read(mapped, 1)
     linux.setresgid(0, 0, 0)
     linux.setresuid(0, 0, 0)
+    for name, value in ROUTER:
+        with suppress(FileNotFoundError):  # a kernel without IPv6
+            linux.write_file(f"/proc/sys/net/{name}", value)
     network = os.path.dirname(path) + "/netns"
     os.close(os.open(network, os.O_WRONLY | os.O_CREAT, 0o600))
     linux.mount("/proc/self/ns/net", network, None, linux.MS_BIND)

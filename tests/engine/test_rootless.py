@@ -102,7 +102,7 @@ def test_root_inside_is_the_user_outside(engine, residue):
     volume = engine.user.home / "volume"
     volume.mkdir()
     engine.user.own()
-    assert engine.sh("id -u; touch /volume/file", "-v", f"{volume}:/volume") == "0\n"
+    assert engine.sh("id -u; touch /volume/file", "-v", "./volume:/volume") == "0\n"
     assert (volume / "file").stat().st_uid == UID
     wait_for(lambda: not engine.holder.exists())
     assert engine.user.processes() == []
@@ -186,6 +186,16 @@ def test_commands_at_once_make_one_namespace(engine):
     said = [process.communicate(timeout=60) for process in started]
     assert [process.returncode for process in started] == [0] * 6, said
     wait_for(lambda: not engine.holder.exists())
+
+
+def test_a_command_that_comes_when_the_last_one_leaves(own):
+    """The holder takes its file away just when the next command opens it; hardly ever at once."""
+    own.ok("ps")
+    script = "for n in $(seq 12); do ./minirun ps -q || exit 1; done"
+    line = own.user.command("env", f"--chdir={own.user.home}", "sh", "-c", script)
+    started = [subprocess.Popen(line, env=own.user.env, stderr=subprocess.PIPE, text=True)
+               for _ in range(2)]
+    assert [process.communicate(timeout=100)[1] for process in started] == ["", ""]
 
 
 def test_the_life_of_a_container(engine, residue):

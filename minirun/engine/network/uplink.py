@@ -31,17 +31,19 @@ PASTA = (
     "-t none -u none -T none -U none --netns"
 ).split()
 SLIRP = (
-    "slirp4netns --configure --mtu 65520 --enable-ipv6 --disable-host-loopback --enable-sandbox "
-    "--enable-seccomp --netns-type path"
+    "slirp4netns --exit-fd 4 --configure --mtu 65520 --enable-ipv6 --disable-host-loopback "
+    "--enable-sandbox --enable-seccomp --netns-type path"
 ).split()
-# Keeps the lock (3) while the program runs, and runs it until the holder ends. 13: Python ignores
-# SIGPIPE, and pasta takes that for an error.
+# Keeps the lock (3) while the program runs, and runs it until the holder ends. slirp4netns ends
+# also when nobody has the other end of 4. 13: Python ignores SIGPIPE; pasta calls that an error.
 KEEP = """import os, select, sys
 holder, *line = sys.argv[1:]
-program = os.posix_spawn(line[0], line, os.environ, setsigdef=[13])
 poller = select.poll()
-for pid in (int(holder), program):
-    poller.register(os.pidfd_open(pid), select.POLLIN)
+poller.register(os.pidfd_open(int(holder)), select.POLLIN)
+ended, open_end = os.pipe()
+actions = [(os.POSIX_SPAWN_DUP2, 3, 3), (os.POSIX_SPAWN_DUP2, ended, 4)]
+program = os.posix_spawn(line[0], line, os.environ, file_actions=actions, setsigdef=[13])
+poller.register(os.pidfd_open(program), select.POLLIN)
 poller.poll()
 os.kill(program, 15)
 """
