@@ -133,7 +133,10 @@ class _Packer:
             self._tar.add(empty_file(_beside(path, whiteout.PREFIX + os.fsencode(name))))
             return False
         if self._layer and name.startswith(".wh."):
-            raise LayerError(f"{shown(path)}: a file of this name cannot be in a layer")
+            raise LayerError(
+                f"{shown(path)}: a file of this name cannot be in a layer",
+                hint="rename it: there such names say that a file is gone",
+            )
         first = self._links.get((status.st_dev, status.st_ino))
         if first is not None:
             link = Member.new(path, tarstream.HARD_LINK)
