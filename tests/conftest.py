@@ -126,6 +126,12 @@ class Minirun:
         assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr}"
         return done.stdout
 
+    def end(self, *within: str) -> None:
+        """Remove the containers that a test has left, lest they outlive their store."""
+        live = self.root / "run/live"
+        if names := [path.name for path in live.iterdir()] if live.exists() else []:
+            self.run([*within, *self.command()], "rm", "--force", *names)
+
 
 @pytest.fixture
 def minirun(tmp_path) -> Iterator[Minirun]:
@@ -134,4 +140,5 @@ def minirun(tmp_path) -> Iterator[Minirun]:
         pytest.skip("needs root")
     commands = Minirun(tmp_path / "minirun")
     yield commands
+    commands.end()
     assert list(commands.temporary.iterdir()) == []

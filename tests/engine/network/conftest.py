@@ -91,3 +91,4 @@ def world(minirun, tmp_path) -> Iterator[World]:
         net = ["nsenter", "--target", near, "--net", "sh", "-ec", script]
         subprocess.run(net, check=True, capture_output=True)
         yield World(minirun, machine, outside)
+        minirun.end(*machine)
