@@ -12,12 +12,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minirun import document, idmap
 from minirun.errors import Error, SpecError
 from minirun.runtime import (
     capabilities,
     cgroup,
-    document,
-    idmap,
     mounts,
     namespaces,
     powers,
