@@ -115,7 +115,6 @@ NETWORK = (
            help="One more name on its network."),
     Option("--ip", metavar="ADDRESS", help="Its IPv4 address."),
     Option("--ip6", metavar="ADDRESS", help="Its IPv6 address."),
-    Option("--link-local-ip", metavar="ADDRESS", many=True, help="One more, of its link only."),
     Option("--mac-address", metavar="ADDRESS", help="Its Ethernet address."),
     Option("--dns", metavar="ADDRESS", many=True, help="Ask this server for names."),
     Option("--dns-option", "--dns-opt", metavar="OPTION", many=True, help="See resolv.conf(5)."),
