@@ -117,16 +117,17 @@ def holders(place: str, table: dict) -> list[str]:
 
 
 def source_of(name: str) -> str:
-    """The source of "module.function" below minirun.runtime."""
-    words = ["minirun", "runtime", *name.split(".")]
-    for end in range(len(words) - 1, 2, -1):
-        try:
-            found = importlib.import_module(".".join(words[:end]))
-        except ModuleNotFoundError:
-            continue
-        for word in words[end:]:
-            found = getattr(found, word)
-        return inspect.getsource(found)
+    """The source of "module.function" below minirun.runtime, or else below minirun."""
+    for package in ("minirun.runtime", "minirun"):
+        words = name.split(".")
+        for end in range(len(words) - 1, 0, -1):
+            try:
+                found = importlib.import_module(".".join([package, *words[:end]]))
+            except ModuleNotFoundError:
+                continue
+            for word in words[end:]:
+                found = getattr(found, word)
+            return inspect.getsource(found)
     raise AssertionError(f"no function {name}")
 
 
