@@ -45,9 +45,7 @@ def _first_value(text: str) -> tuple[Any, int]:
     start = len(text) - len(text.lstrip(BLANK))
     try:
         return _scan(text, start)  # type: ignore[no-any-return]
-    except (
-        SystemError
-    ):  # Python 3.11's scanner has no JSONDecodeError to raise until it is imported
+    except SystemError:  # Python 3.11's scanner cannot raise JSONDecodeError until it is imported
         import json.decoder  # noqa: F401
 
         return _scan(text, start)  # type: ignore[no-any-return]

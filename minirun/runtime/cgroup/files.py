@@ -64,7 +64,6 @@ def remove_directory(directory: str, patience: float = 0) -> bool:
     The ``patience``, in seconds, is for the kernel, which still buries the last process.
     """
     deadline = monotonic() + patience
-    pause = 0.001
     while True:
         try:
             os.rmdir(directory)
@@ -78,5 +77,4 @@ def remove_directory(directory: str, patience: float = 0) -> bool:
             return True
         if monotonic() >= deadline:
             return False
-        sleep(pause)
-        pause = min(pause * 2, 0.1)
+        sleep(0.001)
