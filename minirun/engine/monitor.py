@@ -213,9 +213,17 @@ class Monitor:
         return str(options.get("restart") or "no")
 
     def delete(self, then: Callable[[], object]) -> None:
-        """Have the runtime take away what it has made; it may say that there is nothing."""
+        """Have the runtime take away what it has made; it may say that there is nothing, but if
+        somebody kills it, it has not done what it should."""
+
+        def go_on(code: int) -> None:
+            if code < 0:
+                self.delete(then)
+            else:
+                then()
+
         line = [*self.plan["runtime"], "delete", "--force", self.container.id]
-        self.loop.spawn(line, self.streams.helpers(), lambda code: then())
+        self.loop.spawn(line, self.streams.helpers(), go_on)
 
     def all_deleted(self) -> None:
         self.deleted = True

@@ -215,7 +215,8 @@ def a_container(_: Paths) -> str:
     import subprocess
 
     with tempfile.TemporaryDirectory(prefix="minirun-doctor-") as scratch:
-        options = ["--network", "none"] if user() else ["-m", "64m"]
+        # of networks tells doctor --net; a user's limits take cgroups that were given to them
+        options = ["--network", "none", *([] if user() else ["-m", "64m"])]
         words = ["--root", scratch, "run", "--rm", *options, "tiny", "echo", "hello"]
         # The same program again, wherever it was started from: a launcher, a module, a venv.
         script = f"import sys; sys.path[:] = {sys.path!r}; {MAIN}({words!r})"

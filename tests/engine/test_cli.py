@@ -3,7 +3,6 @@
 import doctest
 import os
 import subprocess
-import sys
 import time
 
 import pytest
@@ -156,30 +155,6 @@ def test_a_reader_that_goes_away_is_no_error(minirun):
     )
     assert done.stdout.startswith("Usage: ")
     assert done.stderr == ""
-
-
-def test_without_root_it_says_so(minirun, tmp_path):
-    tmp_path.chmod(0o755)
-    done = subprocess.run(
-        [
-            "setpriv",
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-            sys.executable,
-            "-m",
-            "minirun",
-            "run",
-            "tiny",
-        ],
-        env=minirun.env,
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 125
-    assert "hint: put sudo in front of it" in done.stderr
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o077, 0o777])

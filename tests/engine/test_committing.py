@@ -127,8 +127,8 @@ def test_a_running_container_stands_still_while_it_is_read(minirun, residue):
 
 
 def events(minirun):
-    lines = minirun.ok("events", "--until", "0s", "--format", "{{json .}}").splitlines()
-    return [json.loads(line) for line in lines]
+    said = minirun.ok("events", "--since", "1h", "--until", "0s", "--format", "{{json .}}")
+    return [json.loads(line) for line in said.splitlines()]
 
 
 def test_podman_and_umoci_understand_the_image(minirun, tmp_path, residue):

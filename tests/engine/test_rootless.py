@@ -105,7 +105,7 @@ def test_root_inside_is_the_user_outside(engine, residue):
     assert engine.sh("id -u; touch /volume/file", "-v", "./volume:/volume") == "0\n"
     assert (volume / "file").stat().st_uid == UID
     wait_for(lambda: not engine.holder.exists())
-    assert engine.user.processes() == []
+    wait_for(lambda: engine.user.processes() == [])
 
 
 def test_all_lies_with_the_user(engine):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minirun import document
+from minirun import document, elf
 from minirun.errors import SpecError
 from minirun.runtime import container, mounts, signals, spec, trampoline
 from tests.runtime.bundles import default_config
@@ -214,7 +214,7 @@ def test_ids():
 def test_the_trampolines_code_is_what_the_assembler_makes_of_it():
     """The listing beside each instruction, and not only its bytes, is right."""
     for code, _, _ in trampoline.MACHINES.values():
-        assert (len(code) + trampoline.HEADERS) % 8 == 0
+        assert (len(code) + elf.HEADERS) % 8 == 0
 
 
 def test_a_label_for_mounts_says_nothing_without_selinux(bundle):

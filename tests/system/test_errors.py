@@ -169,9 +169,9 @@ def test_a_strict_umask_does_not_matter(minirun):
     assert "localhost" in done.stdout
 
 
-def test_who_is_not_root_is_told(minirun, tmp_path):
+def test_a_store_that_is_out_of_reach_is_told(minirun, tmp_path):
     os.chmod(tmp_path, 0o755)
     done = minirun.run(["setpriv", "--reuid", "65534", "--clear-groups", *minirun.command()],
                        "run", "tiny", "true", env={"MINIRUN_ROOT": str(tmp_path / "other")})
     assert done.returncode == 125
-    assert "root" in done.stderr and "hint: " in done.stderr
+    assert "other: Permission denied" in done.stderr

@@ -13,6 +13,7 @@ import _socket as socket
 import os
 import sys
 from _socket import if_nametoindex
+from errno import EOPNOTSUPP
 
 from minirun.errors import Error
 
@@ -47,7 +48,8 @@ class Route:
             raise Error(f"{what}: the kernel gave no answer")
         error = int.from_bytes(answer[HEADER : HEADER + 4], sys.byteorder, signed=True)
         if error:
-            raise Error(f"{what}: {os.strerror(-error)}")
+            hint = "this kernel has no such links: --network none" if -error == EOPNOTSUPP else None
+            raise Error(f"{what}: {os.strerror(-error)}", hint=hint)
 
     def remove(self, name: str) -> None:
         """Take a link away; fine if there is none. Its struct ifinfomsg has nothing but the index.
