@@ -216,14 +216,11 @@ class Monitor:
         """Have the runtime take away what it has made; it may say that there is nothing, but if
         somebody kills it, it has not done what it should."""
 
-        def go_on(code: int) -> None:
-            if code < 0:
-                self.delete(then)
-            else:
-                then()
+        def deleted(code: int) -> None:
+            then() if code >= 0 else self.delete(then)
 
         line = [*self.plan["runtime"], "delete", "--force", self.container.id]
-        self.loop.spawn(line, self.streams.helpers(), go_on)
+        self.loop.spawn(line, self.streams.helpers(), deleted)
 
     def all_deleted(self) -> None:
         self.deleted = True

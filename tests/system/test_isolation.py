@@ -132,7 +132,7 @@ def test_hd05_it_sees_only_its_own_processes_network_and_name(inside):
     assert int(inside("ls -d /proc/[0-9]* | wc -l")) <= 3
     assert inside("ls /sys/class/net").split() == ["eth0", "lo"]  # a cable to the default bridge
     assert inside("hostname", "--hostname", "box").strip() == "box"
-    assert inside("cat /proc/net/dev | grep -c :").strip() == "1"
+    assert inside("cat /proc/net/dev | grep -c :").strip() == "2"
     assert inside("ipcs -q -m -s 2>/dev/null | grep -c '^0x'; true").strip() == "0"
 
 
