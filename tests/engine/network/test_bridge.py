@@ -110,7 +110,7 @@ def test_ipv6(world):
     world.ok("network", "create", "--ipv6", "--subnet", "fd00:1::/64", "six")
     web = world.ok("run", "-d", "-p", "8080:80", "--network", "six", "tiny", *SERVER).strip()
     assert world.ok("port", web) == "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080\n"
-    assert world.fetch(world.outside, "fd99::2", 8080) == web[:12]
+    wait_for(lambda: world.fetch(world.outside, "fd99::2", 8080) == web[:12])  # neighbours first
     assert world.fetch(world.machine, "fd00:1::2") == web[:12]
     world.run(world.outside, "ip", "-6", "route", "add", "fd00:1::/64", "via", "fd99::2")
     assert world.fetch(world.outside, "fd00:1::2") == "TimeoutError"
