@@ -82,6 +82,7 @@ def test_a_line_that_was_cut_off_is_left_out(paths):
 def test_where_nothing_can_be_written_nothing_fails(paths, tmp_path):
     (tmp_path / "run").rmdir()
     events.emit(paths, "container", "start", "a")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_line_is_json_without_the_json_module(paths):
