@@ -99,6 +99,7 @@ def test_a_paused_container_can_be_removed(minirun, start, residue):
     start("web", "tiny", "sleep", "1000")
     minirun.ok("pause", "web")
     minirun.ok("rm", "-f", "web")
+    assert minirun.ok("ps", "-aq") == ""
 
 
 @pytest.mark.parametrize("delay", [0.02, 0.04, 0.06, 0.08, 0.1, 0.15])
@@ -112,6 +113,7 @@ def test_a_pause_that_is_killed_leaves_what_can_be_ended(minirun, start, delay):
     minirun.ok("exec", "web", "true")
     minirun.ok("stop", "-t", "0", "web")
     minirun.ok("rm", "web")
+    assert minirun.ok("ps", "-aq") == ""
 
 
 def limit(minirun, name, v1, v2):
@@ -157,6 +159,7 @@ def test_another_restart_policy(minirun, start):
     wait_for(lambda: inspect(minirun, "web", ".State.Pid") not in (0, pid))
     minirun.ok("update", "--restart", "no", "web")
     minirun.ok("stop", "-t", "0", "web")
+    assert inspect(minirun, "web", ".State.Status") == "exited"
 
 
 def test_events_of_one_life(minirun):

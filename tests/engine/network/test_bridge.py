@@ -188,6 +188,7 @@ def test_a_killed_monitor_is_cleaned_up_after(world):
     world.ok("ps")
     wait_for(lambda: world.ok("ps") and world.left() == NOTHING)
     world.ok("run", "--rm", "-p", "8080:80", "tiny", "true")
+    assert world.left() == NOTHING
 
 
 def test_rules_that_somebody_has_flushed_are_found_and_put_back(world):
